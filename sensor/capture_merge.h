@@ -1,13 +1,13 @@
 /*
  * Capture files, read as one stream in time order.
  *
- * pcap, pcapng, either of them gzip or zstd compressed, and standard input ("-"), as named in
- * ../schemas/README.md and rule "Reading files". Each file yields its frames in file order; among
- * the files the one whose next frame is earliest goes first, ties by position on the command
+ * pcap and pcapng (capture_file.h), either of them gzip or zstd compressed, and standard input
+ * ("-"), as told in DESIGN's command-line contract. Each file yields its frames in file order;
+ * among the files the one whose next frame is earliest goes first, ties by position on the command
  * line. So frames out of order inside one file stay as they are, and the result depends on the
  * files alone, never on how fast they arrive.
  *
- * Threads: one reader at a time.
+ * Threads: one reader at a time. A filled batch may be read by any thread.
  */
 #pragma once
 
@@ -22,7 +22,7 @@
 struct frame_batch {
 	struct frame frames[FRAME_BATCH_FRAMES];
 	size_t count;
-	struct frame_store *store; /* bytes of frames that no file mapping holds; owned by the batch */
+	struct frame_store *store; /* the blocks that hold the frames' bytes; owned by the batch */
 };
 
 struct capture_merge;
@@ -30,19 +30,24 @@ struct capture_merge;
 /**
  * Opens the files. A file that cannot be opened or is no capture is reported on standard error as
  * `FILE: byte OFFSET: reason` (byte 0 when nothing could be read), marks the result as damaged and
- * is left out; the others are read.
+ * is left out; the others are read. So is a file that turns out to be damaged further on, from
+ * there.
  *
- * @param filter  BPF expression applied to every frame of a link type it compiles for, or NULL.
- *                A filter that compiles for none of the link types met is FAIL_USAGE.
+ * @param filter  BPF expression, or NULL; frames that do not match are not yielded. Frames of link
+ *                types that linktype.c does not know are not filtered: they are not IP whatever it
+ *                says. Frames of a known link type for which it does not compile are left out,
+ *                which is reported as damage; if that holds for every frame met on opening, it is
+ *                FAIL_USAGE.
  * @return 0, FAIL_USAGE with `msg` naming the filter, or -ENOMEM
  */
 int capture_merge_open(struct capture_merge **out, const char *const *paths, size_t path_count,
 	const char *filter, struct message *msg) MUST_CHECK;
 
 /**
- * Fills the batch with the next frames: always FRAME_BATCH_FRAMES of them unless the input ends,
- * however slowly it arrives, so batch borders depend on the input alone. The frames stay valid
- * until the batch is filled again or capture_merge_close.
+ * Fills the batch with the next frames: FRAME_BATCH_FRAMES of them unless the input ends or they
+ * need more than 64 MiB of file contents, however slowly the input arrives; so batch borders
+ * depend on the input alone. The frames stay valid until the batch is filled again or released,
+ * even after capture_merge_close.
  *
  * @return number of frames, 0 at the end, -ENOMEM
  */
@@ -55,4 +60,6 @@ bool capture_merge_is_damaged(const struct capture_merge *merge);
 void capture_merge_progress(const struct capture_merge *merge, uint64_t *read, uint64_t *total);
 
 void capture_merge_close(struct capture_merge *merge);
+
+/** Releases what the batch holds, which is empty then and may be filled again. */
 void frame_batch_fini(struct frame_batch *batch);

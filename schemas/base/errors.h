@@ -10,7 +10,7 @@
 #include <errno.h>
 
 #define MUST_CHECK __attribute__((warn_unused_result))
-#define PRINTF_LIKE(format, args) __attribute__((format(printf, format, args)))
+#define PRINTF_LIKE(text, args) __attribute__((format(printf, text, args)))
 
 enum failure {
 	FAIL_FORMAT = -10001,   /* input does not follow its format */

@@ -40,6 +40,14 @@ void log_init(const char *program, enum log_level level)
 	pthread_mutex_unlock(&sink.lock);
 }
 
+enum log_level log_level_of(const char *word)
+{
+	for (unsigned i = 0; word != NULL && i < sizeof(level_names) / sizeof(level_names[0]); i++)
+		if (strcmp(level_names[i], word) == 0)
+			return (enum log_level)i;
+	return LOG_INFO_LEVEL;
+}
+
 /* Called with the lock held; true when the line repeats the last one within the silence. */
 static bool is_repeat(const char *line, time_t now_s)
 {

@@ -150,7 +150,8 @@ struct value {
 	struct text_list list;
 	struct text_pair *pairs;
 	size_t pair_count;
-	char *place; /* FILE:LINE:COLUMN, variable or flag; NULL for a default */
+	char *place;		      /* FILE:LINE:COLUMN, variable or flag; NULL for a default */
+	struct text_list item_places; /* the same for each item of the list */
 };
 
 /* One value as the command line gave it. */
@@ -249,6 +250,18 @@ static enum option_id find_flag(const char *word, unsigned program)
 			break;
 	}
 	return id;
+}
+
+/* The key that is called `name` in some section: brokers leads to kafka.brokers. */
+static const char *find_key_anywhere(const char *name)
+{
+	for (size_t i = 0; i < OPTION_COUNT; i++) {
+		const char *dot = rows[i].key != NULL ? strchr(rows[i].key, '.') : NULL;
+
+		if (dot != NULL && strcmp(dot + 1, name) == 0)
+			return rows[i].key;
+	}
+	return NULL;
 }
 
 static const struct section *find_section(const char *name)
@@ -505,7 +518,7 @@ static int check_not_empty(const char *text, struct message *why)
 	return FAIL_FORMAT;
 }
 
-/* Is `text` a value of this row? Numbers and booleans come back in `number`. Secrets stay unnamed. */
+/* Is `text` a value of this row? Numbers come back in `number`; a secret is not quoted in `why`. */
 static int check_text(const struct option_row *row, const char *key, const char *text,
 	uint64_t *number, struct message *why)
 {
@@ -569,6 +582,7 @@ static void value_fini(struct value *value)
 	}
 	free(value->pairs);
 	list_fini(&value->list);
+	list_fini(&value->item_places);
 	free(value->text);
 	free(value->place);
 	*value = (struct value){ 0 };
@@ -593,7 +607,16 @@ static int replace_text(char **text, const char *by)
 	return 0;
 }
 
-static int append_pieces(struct text_list *list, const char *text)
+static int append_item(struct value *value, const char *place, const char *item, size_t size)
+{
+	int rc = list_append(&value->list, item, size);
+
+	if (rc == 0 && place != NULL)
+		rc = list_append(&value->item_places, place, strlen(place));
+	return rc;
+}
+
+static int append_pieces(struct value *value, const char *place, const char *text)
 {
 	const char *at = text;
 	const char *piece;
@@ -601,7 +624,7 @@ static int append_pieces(struct text_list *list, const char *text)
 	int rc = 0;
 
 	while (rc == 0 && next_piece(&at, ',', &piece, &size))
-		rc = list_append(list, piece, size);
+		rc = append_item(value, place, piece, size);
 	return rc;
 }
 
@@ -692,13 +715,13 @@ static int value_put(struct value *value, enum option_id id, unsigned layer, con
 	case TYPE_CHOICE:
 		return replace_text(&value->text, text);
 	case TYPE_LIST:
-		return append_pieces(&value->list, text);
+		return append_pieces(value, place, text);
 	case TYPE_JOINED:
-		rc = append_pieces(&value->list, text);
+		rc = append_pieces(value, place, text);
 		return rc == 0 ? join_list(value) : rc;
 	case TYPE_WORDS:
 	case TYPE_REPEAT:
-		return list_append(&value->list, text, strlen(text));
+		return append_item(value, place, text, strlen(text));
 	case TYPE_MAP:
 		return put_pair(value, key, text);
 	}
@@ -902,7 +925,7 @@ static int put_option(
 	return put_node(build, id, node, NULL, from_file);
 }
 
-/* The place where a key was probably meant to be: its section first, then the same name anywhere. */
+/* The key that was probably meant: in its section first, then by the same name anywhere. */
 static const char *nearest_in_section(const char *section, const char *key)
 {
 	struct nearest nearest;
@@ -913,15 +936,7 @@ static const char *nearest_in_section(const char *section, const char *key)
 		if (is_in_section(&rows[i], section))
 			nearest_offer(&nearest, rows[i].key + skip);
 	}
-	if (nearest_best(&nearest) != NULL)
-		return nearest_best(&nearest);
-	for (size_t i = 0; i < OPTION_COUNT; i++) {
-		const char *dot = rows[i].key != NULL ? strchr(rows[i].key, '.') : NULL;
-
-		if (dot != NULL && strcmp(dot + 1, key) == 0)
-			return rows[i].key;
-	}
-	return NULL;
+	return nearest_best(&nearest) != NULL ? nearest_best(&nearest) : find_key_anywhere(key);
 }
 
 /* `password` and `password_file` side by side: which one holds? */
@@ -966,19 +981,25 @@ static int read_key(struct build *build, const struct config_yaml_node *section,
 static int fail_section(const struct build *build, const struct config_yaml_node *node)
 {
 	struct nearest nearest;
+	const char *best = find_key_anywhere(node->key);
+	const char *dot = strchr(node->key, '.');
 	char meant[80];
 
+	if (dot != NULL && find_key(node->key) < OPTION_COUNT)
+		return fail_in_file(build, node->key_at,
+			"%s is written as `%.*s:` and, indented below, `%s:`", node->key,
+			(int)(dot - node->key), node->key, dot + 1);
 	nearest_init(&nearest, node->key);
 	for (size_t i = 0; i < SECTIONS; i++)
 		nearest_offer(&nearest, sections[i].name);
 	for (size_t i = 0; i < OPTION_COUNT; i++) {
-		const char *dot = rows[i].key != NULL ? strchr(rows[i].key, '.') : NULL;
-
-		if (rows[i].key != NULL && (dot == NULL || strcmp(dot + 1, node->key) == 0))
+		if (rows[i].key != NULL && strchr(rows[i].key, '.') == NULL)
 			nearest_offer(&nearest, rows[i].key);
 	}
+	if (best == NULL)
+		best = nearest_best(&nearest);
 	return fail_in_file(build, node->key_at, "unknown section %.64s%s", node->key,
-		suggestion(meant, sizeof(meant), nearest_best(&nearest)));
+		suggestion(meant, sizeof(meant), best));
 }
 
 static int read_section(struct build *build, const struct config_yaml_node *node)
@@ -1222,22 +1243,18 @@ static int add_setting(struct line *line, enum option_id id, const char *place, 
 static int fail_unknown_key(struct line *line, const char *name)
 {
 	struct nearest nearest;
+	const char *best = find_key_anywhere(name); /* the section forgotten */
 	char meant[80];
-	const char *dot = strchr(name, '.');
 
 	nearest_init(&nearest, name);
 	for (size_t i = 0; i < OPTION_COUNT; i++) {
-		if (rows[i].key == NULL)
-			continue;
-		nearest_offer(&nearest, rows[i].key);
-		if (dot == NULL && strchr(rows[i].key, '.') != NULL && /* the section forgotten */
-			strcmp(strchr(rows[i].key, '.') + 1, name) == 0) {
-			nearest.best = rows[i].key;
-			nearest.distance = 0;
-		}
+		if (rows[i].key != NULL)
+			nearest_offer(&nearest, rows[i].key);
 	}
+	if (best == NULL)
+		best = nearest_best(&nearest);
 	message_set(line->msg, "--set: unknown key %.64s%s", name,
-		suggestion(meant, sizeof(meant), nearest_best(&nearest)));
+		suggestion(meant, sizeof(meant), best));
 	return FAIL_USAGE;
 }
 
@@ -1313,6 +1330,8 @@ static const char *nearest_flag(const char *word, unsigned program)
 	char with_dash[SHOWN_CHARS];
 
 	snprintf(with_dash, sizeof(with_dash), "%s%s", word[1] != '-' ? "-" : "", word);
+	if (strlen(word) == strlen(letter)) /* a letter has no spelling to get wrong */
+		return NULL;
 	nearest_init(&nearest, with_dash);
 	for (size_t i = 0; i < OPTION_COUNT; i++) {
 		if (rows[i].flag != NULL && (rows[i].programs & program) != 0)
@@ -1764,25 +1783,44 @@ const struct text_pair *config_pairs(const struct config *config, enum option_id
 	return config->values[id].pairs;
 }
 
+static int refuse_at(const struct config *config, enum option_id id, const char *place,
+	struct message *msg, const char *reason)
+{
+	if (config->values[id].layer == LAYER_LINE) {
+		message_set(msg, "%.180s: %s", place, reason);
+		return FAIL_USAGE;
+	}
+	if (place != NULL)
+		message_set(msg, "%.150s: %s: %s", place, config_name(id), reason);
+	else
+		message_set(msg, "%s: %s", config_name(id), reason);
+	return FAIL_CONFIG;
+}
+
 int config_refuse(const struct config *config, enum option_id id, struct message *msg,
 	const char *format, ...)
 {
-	const struct value *value = &config->values[id];
 	char reason[400];
 	va_list args;
 
 	va_start(args, format);
 	vsnprintf(reason, sizeof(reason), format, args);
 	va_end(args);
-	if (value->layer == LAYER_LINE) {
-		message_set(msg, "%.180s: %s", value->place, reason);
-		return FAIL_USAGE;
-	}
-	if (value->place != NULL)
-		message_set(msg, "%.150s: %s: %s", value->place, config_name(id), reason);
-	else
-		message_set(msg, "%s: %s", config_name(id), reason);
-	return FAIL_CONFIG;
+	return refuse_at(config, id, config->values[id].place, msg, reason);
+}
+
+int config_refuse_item(const struct config *config, enum option_id id, size_t item,
+	struct message *msg, const char *format, ...)
+{
+	const struct text_list *places = &config->values[id].item_places;
+	char reason[400];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(reason, sizeof(reason), format, args);
+	va_end(args);
+	return refuse_at(
+		config, id, item < places->count ? places->items[item] : NULL, msg, reason);
 }
 
 const char *config_redacted(enum option_id id, const char *value, char *buf, size_t size)

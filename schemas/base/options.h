@@ -98,6 +98,10 @@ const struct text_pair *config_pairs(const struct config *config, enum option_id
 int config_refuse(const struct config *config, enum option_id id, struct message *msg,
 	const char *format, ...) PRINTF_LIKE(4, 5);
 
+/** The same for one item of a list, counted from 0. */
+int config_refuse_item(const struct config *config, enum option_id id, size_t item,
+	struct message *msg, const char *format, ...) PRINTF_LIKE(5, 6);
+
 /** The key (`sensor.workers`), or the flag of an option that has no key. */
 const char *config_name(enum option_id id);
 

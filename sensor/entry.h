@@ -1,0 +1,82 @@
+/*
+ * Entries: what the sensor writes to the log, one part of a minute each.
+ *
+ * At a minute's close the workers' windows become one set of records in key order, cut into
+ * messages by partition and into parts of about 16 MiB, each part an entry with its own books.
+ *
+ * Threads: one closer at a time.
+ */
+#pragma once
+
+#include "schemas/container.h"
+#include "sensor/window.h"
+
+#define ENTRY_CUT_BYTES (16u << 20) /* DESIGN, "The log": an entry is one Kafka transaction */
+
+/** One message of flows. */
+struct entry_message {
+	uint32_t partition;
+	uint32_t flows;
+	struct buffer payload; /* a container, or (entry_closer.is_file) a block */
+};
+
+/** What one partition gets of an entry. */
+struct entry_share {
+	uint64_t flows;
+	uint64_t packets;
+};
+
+struct entry {
+	struct marker_record ledger; /* partition, flows, packets and entry number are filled when sent */
+	struct ledger_range *ranges; /* behind ledger.ranges; owned */
+	struct ledger_sender *senders;
+	char (*sender_texts)[ADDRESS_TEXT_BYTES];
+	struct entry_message *messages;
+	size_t message_count;
+	struct entry_share *shares; /* one per partition */
+	uint32_t partitions;
+	uint64_t flows;
+	uint64_t packets;
+	size_t bytes; /* of memory, for the queue's bound */
+	struct entry *next; /* the queue's */
+};
+
+void entry_destroy(struct entry *entry);
+
+/** Appends the marker of one partition; `number` is the entry's. */
+void entry_marker(const struct entry *entry, uint64_t number, uint32_t partition, struct buffer *records);
+
+struct entry_closer_options {
+	struct origin origin;
+	uint32_t partitions;
+	bool is_file;          /* messages are blocks of one container */
+	bool discards;         /* no sink: nothing is encoded */
+	const struct darknet *darknet;
+	/* Takes the entry. @return 0, or a negative code that ends the run */
+	int (*take)(void *context, struct entry *entry);
+	void *context;
+};
+
+struct entry_closer;
+
+int entry_closer_create(struct entry_closer **out, const struct entry_closer_options *options) MUST_CHECK;
+void entry_closer_destroy(struct entry_closer *closer);
+
+/** The interval in which this part of the minute was captured, and what is closed after it. */
+struct entry_interval {
+	uint64_t from_ns;
+	uint64_t to_ns;
+	uint64_t closed_through; /* number of the minute */
+	bool is_final;
+};
+
+/**
+ * Closes a minute: hands over its entries and destroys the windows. All windows are of one minute.
+ *
+ * @return 0, -ENOMEM, or what `take` returned
+ */
+int entry_closer_close(struct entry_closer *closer, struct window **windows, size_t count,
+	const struct entry_interval *interval) MUST_CHECK;
+
+/** Sum of all ledgers closed so far. */
+const struct ledger *entry_closer_totals(const struct entry_closer *closer);

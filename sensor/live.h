@@ -1,0 +1,22 @@
+/*
+ * Live capture: interfaces through the workers into entries, closed by the clock.
+ *
+ * A minute closes `sensor.late_seconds` after its end. Packets that come later still count in
+ * their own minute, as another part.
+ *
+ * Threads: one per worker, and the caller's, which closes minutes.
+ */
+#pragma once
+
+#include "schemas/base/options.h"
+#include "sensor/entry.h"
+#include "sensor/worker.h"
+
+/**
+ * Captures until `*stop` is set, then reads out the rings and closes the open minute with the
+ * seconds it was really observed.
+ *
+ * @return 0, FAIL_USAGE, or a negative code with `msg` saying what to do
+ */
+int live_run(const struct config *config, const struct worker_options *worker, struct entry_closer *closer,
+	const volatile bool *stop, struct message *msg) MUST_CHECK;

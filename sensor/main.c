@@ -1,0 +1,289 @@
+/*
+ * hoshimi-sensor: wires options, capture, workers and the sink together, and shuts them down.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "schemas/base/log.h"
+#include "schemas/base/options.h"
+#include "schemas/base/versions.h"
+#include "sensor/capture_filter.h"
+#include "sensor/capture_live.h"
+#include "sensor/live.h"
+#include "sensor/replay.h"
+#include "sensor/sink.h"
+#include "sensor/sink_kafka.h"
+
+static volatile bool stop_requested;
+
+struct sensor {
+	const struct config *config;
+	struct darknet *darknet;
+	struct sink *sink;
+	struct entry_closer *closer;
+	struct origin origin;
+	uint32_t partitions;
+	struct summary *summary;
+};
+
+static void on_stop(int signal_number)
+{
+	(void)signal_number;
+	stop_requested = true;
+}
+
+static void install_signals(void)
+{
+	struct sigaction stop = { .sa_handler = on_stop }, ignore = { .sa_handler = SIG_IGN };
+
+	sigaction(SIGTERM, &stop, NULL);
+	sigaction(SIGINT, &stop, NULL);
+	sigaction(SIGPIPE, &ignore, NULL);
+}
+
+static int load_darknet(struct sensor *sensor, struct message *msg)
+{
+	const struct text_list *dark = config_list(sensor->config, OPT_SENSOR_DARK);
+	const char *path = config_text(sensor->config, OPT_SENSOR_DARK_FILE);
+	char **from_file = NULL;
+	const char **all = NULL;
+	size_t file_count = 0;
+	int rc = 0;
+
+	if (dark->count == 0 && path == NULL)
+		return 0;
+	if (path != NULL)
+		rc = darknet_read_file(&from_file, &file_count, path, msg);
+	if (rc == 0)
+		all = calloc(dark->count + file_count + 1, sizeof(*all));
+	if (rc == 0 && all == NULL)
+		rc = -ENOMEM;
+	for (size_t i = 0; rc == 0 && i < dark->count; i++)
+		all[i] = dark->items[i];
+	for (size_t i = 0; rc == 0 && i < file_count; i++)
+		all[dark->count + i] = from_file[i];
+	if (rc == 0)
+		rc = darknet_create(&sensor->darknet, all, dark->count + file_count, msg);
+	if (rc == FAIL_USAGE) {
+		struct message reason = *msg;
+
+		rc = config_refuse(sensor->config, OPT_SENSOR_DARK, msg, "%s", reason.text);
+	}
+	for (size_t i = 0; i < file_count; i++)
+		free(from_file[i]);
+	free(from_file);
+	free(all);
+	return rc;
+}
+
+/* What the options mean together; single values were checked when they were read. */
+static int check_options(const struct config *config, struct message *msg)
+{
+	bool reads = config_list(config, OPT_SENSOR_READ)->count > 0;
+	bool listens = config_list(config, OPT_SENSOR_INTERFACE)->count > 0;
+	const char *filter = config_text(config, OPT_SENSOR_FILTER);
+
+	if (reads == listens) {
+		message_set(msg, reads ? "-r and -i exclude each other" : "nothing to read: give -r FILE… or -i IFACE…");
+		return FAIL_USAGE;
+	}
+	if (listens && config_list(config, OPT_SENSOR_DARK)->count == 0 &&
+		config_text(config, OPT_SENSOR_DARK_FILE) == NULL) {
+		message_set(msg, "-i needs --dark PREFIX[,PREFIX…] or --dark-file FILE: which addresses are unused?");
+		return FAIL_USAGE;
+	}
+	if (listens && config_bool(config, OPT_SENSOR_SUMMARY)) {
+		message_set(msg, "--summary goes with -r only");
+		return FAIL_USAGE;
+	}
+	if (config_text(config, OPT_SENSOR_OUTPUT) == NULL && !config_bool(config, OPT_SENSOR_SUMMARY)) {
+		message_set(msg, "no output: give -o -|FILE|kafka, or --summary");
+		return FAIL_USAGE;
+	}
+	return filter != NULL ? capture_filter_check(filter, msg) : 0;
+}
+
+static bool wants_kafka(const struct config *config)
+{
+	const char *output = config_text(config, OPT_SENSOR_OUTPUT);
+
+	return output != NULL && strcmp(output, "kafka") == 0;
+}
+
+static bool is_live(const struct config *config)
+{
+	return config_list(config, OPT_SENSOR_INTERFACE)->count > 0;
+}
+
+static int open_sink(struct sensor *sensor, struct message *msg)
+{
+	const char *output = config_text(sensor->config, OPT_SENSOR_OUTPUT);
+
+	sensor->partitions = 1;
+	if (output == NULL)
+		return 0;
+	if (wants_kafka(sensor->config))
+		return sink_kafka_open(&sensor->sink, sensor->config, &stop_requested, &sensor->origin,
+			&sensor->partitions, msg);
+	return sink_file_open(&sensor->sink, output, &sensor->origin, msg);
+}
+
+static int take_entry(void *context, struct entry *entry)
+{
+	struct sensor *sensor = context;
+
+	return sensor->sink->take(sensor->sink, entry);
+}
+
+static int open_closer(struct sensor *sensor)
+{
+	struct entry_closer_options options = {
+		.origin = sensor->origin,
+		.partitions = sensor->partitions,
+		.is_file = !wants_kafka(sensor->config),
+		.discards = sensor->sink == NULL,
+		.darknet = sensor->darknet,
+		.take = take_entry,
+		.context = sensor,
+	};
+
+	return entry_closer_create(&sensor->closer, &options);
+}
+
+static uint64_t random_secret(void)
+{
+	uint64_t secret = 0;
+
+	if (getrandom(&secret, sizeof(secret), 0) != (ssize_t)sizeof(secret))
+		log_warning("no randomness from the kernel, flow hashes are guessable");
+	return secret;
+}
+
+static struct worker_options worker_options_of(const struct sensor *sensor)
+{
+	return (struct worker_options){
+		.darknet = sensor->darknet,
+		.shards = is_live(sensor->config) ? 1 : FILE_SHARDS,
+		.workers = 1,
+		.flows_max = config_u64(sensor->config, OPT_SENSOR_MAX_FLOWS),
+		.secret = random_secret(),
+		.wants_summary = config_bool(sensor->config, OPT_SENSOR_SUMMARY),
+	};
+}
+
+static int print_summary(const struct sensor *sensor)
+{
+	struct buffer text = { 0 };
+	int rc = summary_json(sensor->summary, entry_closer_totals(sensor->closer), &text);
+
+	buffer_u8(&text, '\n');
+	if (rc == 0 && (text.failed || fwrite(text.data, 1, text.size, stdout) != text.size || fflush(stdout) != 0))
+		rc = -EIO;
+	buffer_fini(&text);
+	return rc;
+}
+
+static int run_replay(struct sensor *sensor, struct message *msg)
+{
+	const struct text_list *files = config_list(sensor->config, OPT_SENSOR_READ);
+	struct replay_options options = {
+		.worker = worker_options_of(sensor),
+		.workers = (unsigned)config_u64(sensor->config, OPT_SENSOR_WORKERS),
+		.shows_progress = isatty(STDERR_FILENO) == 1,
+		.stop = &stop_requested,
+	};
+	struct capture_merge *merge;
+	bool is_damaged;
+	int rc;
+
+	rc = capture_merge_open(&merge, (const char *const *)files->items, files->count,
+		config_text(sensor->config, OPT_SENSOR_FILTER), msg);
+	if (rc != 0)
+		return rc;
+	rc = replay_run(&options, merge, sensor->closer, &sensor->summary);
+	is_damaged = capture_merge_is_damaged(merge);
+	capture_merge_close(merge);
+	if (rc == 0 && sensor->sink != NULL)
+		rc = sensor->sink->finish(sensor->sink, msg);
+	if (rc == 0 && sensor->summary != NULL)
+		rc = print_summary(sensor);
+	return rc == 0 && is_damaged ? FAIL_FORMAT : rc;
+}
+
+static int run_live(struct sensor *sensor, struct message *msg)
+{
+	struct worker_options worker = worker_options_of(sensor);
+	int rc = live_run(sensor->config, &worker, sensor->closer, &stop_requested, msg);
+
+	if (rc == 0)
+		rc = sensor->sink->finish(sensor->sink, msg);
+	return rc;
+}
+
+static int run(const struct config *config, struct message *msg)
+{
+	struct sensor sensor = { .config = config };
+	int rc = check_options(config, msg);
+
+	if (rc == 0)
+		rc = load_darknet(&sensor, msg);
+	if (rc == 0 && config_bool(config, OPT_CHECK)) {
+		printf("configuration is fine\n");
+		darknet_destroy(sensor.darknet);
+		return 0;
+	}
+	if (rc == 0)
+		rc = sink_kafka_origin(&sensor.origin, config, msg);
+	if (rc == 0)
+		rc = open_sink(&sensor, msg);
+	if (rc == 0)
+		rc = open_closer(&sensor);
+	if (rc == 0)
+		rc = is_live(config) ? run_live(&sensor, msg) : run_replay(&sensor, msg);
+	summary_destroy(sensor.summary);
+	entry_closer_destroy(sensor.closer);
+	if (sensor.sink != NULL)
+		sensor.sink->close(sensor.sink);
+	darknet_destroy(sensor.darknet);
+	return rc;
+}
+
+static int start(struct config *config, int argc, char **argv, struct message *msg)
+{
+	int rc = config_parse(config, argc, argv, msg);
+
+	if (rc != 0)
+		return rc;
+	if (config_wants_help(config))
+		return config_print_help(config, stdout);
+	if (config_wants_version(config)) {
+		versions_print(stdout, "hoshimi-sensor");
+		return 0;
+	}
+	log_init("hoshimi-sensor", log_level_of(config_text(config, OPT_LOG_LEVEL)));
+	if (config_bool(config, OPT_SENSOR_LIST_INTERFACES))
+		return capture_live_list(stdout, msg);
+	return run(config, msg);
+}
+
+int main(int argc, char **argv)
+{
+	struct message msg = { 0 };
+	struct config *config;
+	int rc;
+
+	install_signals();
+	rc = config_create(&config, PROGRAM_SENSOR);
+	if (rc == 0) {
+		rc = start(config, argc, argv, &msg);
+		config_destroy(config);
+	}
+	if (rc != 0 && msg.text[0] != '\0')
+		log_plain("%s%s", rc == FAIL_USAGE ? "hoshimi-sensor: " : "", msg.text);
+	else if (rc != 0 && rc != FAIL_FORMAT)
+		log_plain("hoshimi-sensor: %s", error_text(rc));
+	return error_exit_status(rc);
+}

@@ -1,0 +1,69 @@
+/*
+ * A window: everything one worker has counted for one minute. And the few that are open at once.
+ *
+ * Threads: a window belongs to its worker until it is taken out; then to whoever took it.
+ */
+#pragma once
+
+#include "schemas/flow.h"
+#include "sensor/darknet.h"
+#include "sensor/flow_table.h"
+#include "sensor/packet.h"
+
+#define WINDOW_NS    60000000000ULL
+#define WINDOWS_MAX  16 /* open at once; one more closes the oldest */
+#define SENDERS_MAX  LEDGER_SENDERS_MAX
+
+/** An address inside a dark range that sends. */
+struct dark_sender {
+	struct address address;
+	uint64_t packets;
+};
+
+/** The books of one minute (rule 1), as far as one worker keeps them. */
+struct ledger {
+	uint64_t frames;
+	uint64_t non_ip;
+	uint64_t malformed[PACKET_STATUS_COUNT]; /* by reason */
+	uint64_t not_dark;
+	uint64_t counted;
+	uint64_t wire_bytes;
+	uint64_t first_ns; /* UINT64_MAX: nothing counted */
+	uint64_t last_ns;
+	uint64_t kernel_drops;
+	uint64_t interface_drops;
+	uint64_t *range_packets; /* one per dark range; NULL without any */
+	size_t range_count;
+	struct dark_sender senders[SENDERS_MAX];
+	size_t sender_count;
+	uint64_t sender_packets;
+};
+
+struct window {
+	uint64_t minute; /* number of the minute since the epoch */
+	struct ledger ledger;
+	unsigned shards;
+	struct flow_table *tables[]; /* one per shard, NULL while unused */
+};
+
+int window_create(struct window **out, uint64_t minute, unsigned shards, size_t range_count) MUST_CHECK;
+void window_destroy(struct window *window);
+
+void ledger_add(struct ledger *into, const struct ledger *from);
+void ledger_add_sender(struct ledger *ledger, const struct address *address, uint64_t packets);
+uint64_t ledger_malformed(const struct ledger *ledger);
+
+/** A worker's open windows, ascending by minute. */
+struct window_set {
+	struct window *windows[WINDOWS_MAX];
+	size_t count;
+};
+
+/** The open window of a minute, or NULL. */
+struct window *window_set_find(const struct window_set *set, uint64_t minute);
+
+/** Adds a window; the set must have room. */
+void window_set_insert(struct window_set *set, struct window *window);
+
+/** Takes the oldest window out if its minute is at most `minute`; NULL when there is none. */
+struct window *window_set_take(struct window_set *set, uint64_t minute);

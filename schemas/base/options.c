@@ -925,18 +925,20 @@ static int put_option(
 	return put_node(build, id, node, NULL, from_file);
 }
 
-/* The key that was probably meant: in its section first, then by the same name anywhere. */
+/* The key that was probably meant: the right one in the wrong section, or a misspelt one. */
 static const char *nearest_in_section(const char *section, const char *key)
 {
 	struct nearest nearest;
 	size_t skip = strlen(section) + 1;
 
+	if (find_key_anywhere(key) != NULL)
+		return find_key_anywhere(key);
 	nearest_init(&nearest, key);
 	for (size_t i = 0; i < OPTION_COUNT; i++) {
 		if (is_in_section(&rows[i], section))
 			nearest_offer(&nearest, rows[i].key + skip);
 	}
-	return nearest_best(&nearest) != NULL ? nearest_best(&nearest) : find_key_anywhere(key);
+	return nearest_best(&nearest);
 }
 
 /* `password` and `password_file` side by side: which one holds? */

@@ -1,5 +1,5 @@
 /*
- * Options: one table (options.def) for the command line, the YAML file, --help and the example file.
+ * Options: one table (options.def) makes the command line, the YAML file, --help and the example.
  *
  * A value comes from the layers default < files in the order given < environment (secrets only)
  * < command line in the order given. Texts, lists and maps: the highest layer wins; a list given

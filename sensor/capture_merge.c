@@ -198,22 +198,55 @@ fail:
 	return rc;
 }
 
-/* Takes the earliest of all frames, or reads ahead in a file that was suspended until now. */
+/* Makes the batch hold the block of the frames read ahead. */
+static int hold_ahead(
+	struct capture_merge *merge, struct merged_file *merged, struct frame_store *store)
+{
+	struct capture_block *block = capture_file_block(merged->file);
+	int rc;
+
+	if (merged->held_in == merge->fills && merged->held_block == block)
+		return 0;
+	rc = hold_block(store, block);
+	if (rc == 0) {
+		merged->held_in = merge->fills;
+		merged->held_block = block;
+	}
+	return rc;
+}
+
+/* The second earliest next frame of all files; the end of time when there is one file. */
+static struct heap_entry runner_up(const struct capture_merge *merge)
+{
+	struct heap_entry second = { .time_ns = UINT64_MAX, .index = SIZE_MAX };
+
+	for (size_t child = 1; child <= 2 && child < merge->heap_count; child++)
+		if (is_before(&merge->heap[child], &second))
+			second = merge->heap[child];
+	return second;
+}
+
+/*
+ * Takes frames of the top file as long as they come before those of all others; or reads ahead in
+ * a file that was suspended until now.
+ */
 static int take_top(struct capture_merge *merge, struct merged_file *top, struct frame_batch *batch)
 {
-	struct capture_block *block = capture_file_block(top->file);
+	struct heap_entry next = merge->heap[0];
+	struct heap_entry second = runner_up(merge);
 
-	if (top->ahead_at == top->ahead_count)
-		return settle_top(merge);
-	if (top->held_in != merge->fills || top->held_block != block) {
-		int rc = hold_block(batch->store, block);
+	if (top->ahead_at < top->ahead_count) {
+		int rc = hold_ahead(merge, top, batch->store);
 
 		if (rc != 0)
 			return rc;
-		top->held_in = merge->fills;
-		top->held_block = block;
 	}
-	batch->frames[batch->count++] = top->ahead[top->ahead_at++];
+	while (top->ahead_at < top->ahead_count && batch->count < FRAME_BATCH_FRAMES) {
+		next.time_ns = top->ahead[top->ahead_at].time_ns;
+		if (!is_before(&next, &second))
+			break;
+		batch->frames[batch->count++] = top->ahead[top->ahead_at++];
+	}
 	return merge->heap_count > 1 ? settle_top(merge) : 0;
 }
 

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/** Ordinary size. Measured at 64 KiB to 2 MiB: no difference beyond noise, so small enough for L2. */
+/** Ordinary size. From 64 KiB to 2 MiB reading costs the same, so: small enough for L2. */
 #define CAPTURE_BLOCK_BYTES ((size_t)128 << 10)
 
 struct capture_block {

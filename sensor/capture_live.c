@@ -186,7 +186,8 @@ static int join_group(
 	int fd = pcap_fileno(live->pcap);
 	bool is_free_choice = options->fanout_group == 0 && options->worker == 0;
 	unsigned flags = is_free_choice ? PACKET_FANOUT_FLAG_UNIQUEID : 0;
-	int fanout = (int)(options->fanout_group | (PACKET_FANOUT_HASH | flags) << 16);
+	unsigned group = options->fanout_group & 0xffff; /* above it: type and flags */
+	int fanout = (int)(group | (PACKET_FANOUT_HASH | flags) << 16);
 	socklen_t size = sizeof(fanout);
 
 	if (setsockopt(fd, SOL_PACKET, PACKET_FANOUT, &fanout, sizeof(fanout)) != 0 ||
@@ -196,7 +197,7 @@ static int join_group(
 		message_set(msg,
 			"interface \"%s\": fanout group %u for %u workers: %s; another program may "
 			"use the group, or try --workers 1",
-			live->interface, options->fanout_group, options->workers, strerror(-rc));
+			live->interface, group, options->workers, strerror(-rc));
 		return rc;
 	}
 	live->group = (unsigned)fanout & 0xffff;

@@ -14,7 +14,7 @@
 
 #define FILE_HEADER_BYTES     24
 #define LINKTYPE_OFFSET	      20
-#define LINKTYPE_MASK	      0xffffu /* above it: length of the frame check sequence, reserved bits */
+#define LINKTYPE_MASK	      0xffffu /* above: check sequence length, reserved bits */
 #define RECORD_HEADER_BYTES   16
 #define MODIFIED_HEADER_BYTES 24
 #define NS_PER_S	      UINT64_C(1000000000)

@@ -74,7 +74,7 @@ bool capture_stream_skip(struct capture_stream *stream, uint64_t count);
 /** Offset of `at`, from the start of the file or of the decompressed data. */
 uint64_t capture_stream_offset(const struct capture_stream *stream);
 
-/** Whether input that ended did so for a failure: 0, or why (-errno, FAIL_FORMAT, FAIL_TRUNCATED). */
+/** Why the input ended: 0 at its end, else a failure (-errno, FAIL_FORMAT, FAIL_TRUNCATED). */
 int capture_stream_failure(const struct capture_stream *stream);
 
 /**

@@ -1,6 +1,8 @@
 #include "schemas/labels.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define CLASS(number, ident, name, role) [number] = name,
 static const char *const class_names[CLASS_COUNT] = {
@@ -66,6 +68,18 @@ const char *protocol_name(uint8_t protocol, char out[PROTOCOL_TEXT_BYTES])
 	else
 		snprintf(out, PROTOCOL_TEXT_BYTES, "%u", protocol);
 	return out;
+}
+
+int protocol_number(const char *text)
+{
+	char *end;
+	unsigned long number;
+
+	for (unsigned i = 0; i < 256; i++)
+		if (protocol_names[i] != NULL && strcmp(protocol_names[i], text) == 0)
+			return (int)i;
+	number = strtoul(text, &end, 10);
+	return *text != '\0' && *end == '\0' && number < 256 ? (int)number : -1;
 }
 
 const char *protocol_text(unsigned ip_version, uint8_t protocol, char out[PROTOCOL_TEXT_BYTES])

@@ -61,6 +61,9 @@ enum role role_of_class(unsigned number);
 /** Name of an IP protocol ("tcp"), its number where it has none ("99"). Written to `out`. */
 const char *protocol_name(uint8_t protocol, char out[PROTOCOL_TEXT_BYTES]);
 
+/** The number of a protocol's name or number in text, -1 when it is none. */
+int protocol_number(const char *text);
+
 /** "ipv4/tcp", "ipv6/99". @param ip_version 4 or 6 */
 const char *protocol_text(unsigned ip_version, uint8_t protocol, char out[PROTOCOL_TEXT_BYTES]);
 

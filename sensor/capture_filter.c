@@ -165,3 +165,11 @@ void capture_filter_destroy(struct capture_filter *filter)
 	free(filter->text);
 	free(filter);
 }
+
+const char *capture_filter_version(void)
+{
+	const char *text = pcap_lib_version(); /* "libpcap version 1.10.3 (…)" */
+	const char *number = strstr(text, "version ");
+
+	return number != NULL ? number + strlen("version ") : text;
+}

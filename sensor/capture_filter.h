@@ -50,3 +50,6 @@ int capture_filter_dlt(uint32_t linktype);
 uint32_t capture_filter_linktype(int dlt);
 
 void capture_filter_destroy(struct capture_filter *filter);
+
+/** The version of libpcap, for --version. */
+const char *capture_filter_version(void);

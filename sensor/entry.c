@@ -13,6 +13,7 @@
 
 #include "schemas/base/log.h"
 
+#define MESSAGE_CUT_BYTES (768u << 10) /* below brokers' usual limit of 1 MiB before compression */
 #define PARTS_REMEMBERED 65536 /* minutes whose next part number is known; a power of two */
 #define RUN_SMALL        16    /* runs up to this length are sorted by insertion */
 
@@ -558,7 +559,7 @@ static int add_record(struct entry_closer *closer, const struct folded *folded, 
 	part->entry->packets += folded->packets;
 	part->entry->shares[partition].flows++;
 	part->entry->shares[partition].packets += folded->packets;
-	if (++part->record_counts[partition] == FLOWS_PER_BLOCK)
+	if (++part->record_counts[partition] == FLOWS_PER_BLOCK || records->size >= MESSAGE_CUT_BYTES)
 		return end_message(closer, partition);
 	return 0;
 }

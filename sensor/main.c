@@ -7,6 +7,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "schemas/base/kafka.h"
 #include "schemas/base/log.h"
 #include "schemas/base/options.h"
 #include "schemas/base/versions.h"
@@ -223,30 +224,42 @@ static int run_live(struct sensor *sensor, struct message *msg)
 	return rc;
 }
 
+/* From the sink to its end, once. */
+static int run_pass(struct sensor *sensor, bool *again, struct message *msg)
+{
+	int rc = sink_kafka_origin(&sensor->origin, sensor->config, msg);
+
+	if (rc == 0)
+		rc = open_sink(sensor, msg);
+	if (rc == 0)
+		rc = open_closer(sensor);
+	if (rc == 0)
+		rc = is_live(sensor->config) ? run_live(sensor, msg) : run_replay(sensor, msg);
+	*again = rc == 0 && wants_kafka(sensor->config) && sink_kafka_needs_another_pass(sensor->sink);
+	summary_destroy(sensor->summary);
+	entry_closer_destroy(sensor->closer);
+	if (sensor->sink != NULL)
+		sensor->sink->close(sensor->sink);
+	sensor->summary = NULL;
+	sensor->closer = NULL;
+	sensor->sink = NULL;
+	return rc;
+}
+
 static int run(const struct config *config, struct message *msg)
 {
 	struct sensor sensor = { .config = config };
+	bool again = true;
 	int rc = check_options(config, msg);
 
 	if (rc == 0)
 		rc = load_darknet(&sensor, msg);
 	if (rc == 0 && config_bool(config, OPT_CHECK)) {
 		printf("configuration is fine\n");
-		darknet_destroy(sensor.darknet);
-		return 0;
+		again = false;
 	}
-	if (rc == 0)
-		rc = sink_kafka_origin(&sensor.origin, config, msg);
-	if (rc == 0)
-		rc = open_sink(&sensor, msg);
-	if (rc == 0)
-		rc = open_closer(&sensor);
-	if (rc == 0)
-		rc = is_live(config) ? run_live(&sensor, msg) : run_replay(&sensor, msg);
-	summary_destroy(sensor.summary);
-	entry_closer_destroy(sensor.closer);
-	if (sensor.sink != NULL)
-		sensor.sink->close(sensor.sink);
+	while (rc == 0 && again)
+		rc = run_pass(&sensor, &again, msg);
 	darknet_destroy(sensor.darknet);
 	return rc;
 }
@@ -260,6 +273,8 @@ static int start(struct config *config, int argc, char **argv, struct message *m
 	if (config_wants_help(config))
 		return config_print_help(config, stdout);
 	if (config_wants_version(config)) {
+		kafka_add_version();
+		versions_add("libpcap", capture_filter_version());
 		versions_print(stdout, "hoshimi-sensor");
 		return 0;
 	}

@@ -28,3 +28,6 @@ int sink_kafka_origin(struct origin *out, const struct config *config, struct me
  */
 int sink_kafka_open(struct sink **out, const struct config *config, const volatile bool *stop, struct origin *origin,
 	uint32_t *partitions, struct message *msg) MUST_CHECK;
+
+/** True when --again had to finish an earlier run first: open again and read once more. */
+bool sink_kafka_needs_another_pass(const struct sink *sink);

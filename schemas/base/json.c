@@ -73,7 +73,7 @@ void json_bytes(struct buffer *out, struct bytes text)
 void json_text(struct buffer *out, const char *text)
 {
 	if (text == NULL)
-		json_null(out);
+		json_nothing(out);
 	else
 		json_bytes(out, (struct bytes){ (const uint8_t *)text, strlen(text) });
 }
@@ -119,7 +119,7 @@ void json_bool(struct buffer *out, bool value)
 	buffer_append_text(out, value ? "true" : "false");
 }
 
-void json_null(struct buffer *out)
+void json_nothing(struct buffer *out)
 {
 	separate(out);
 	buffer_append_text(out, "null");
@@ -152,7 +152,7 @@ void json_member_bool(struct buffer *out, const char *key, bool value)
 void json_member_null(struct buffer *out, const char *key)
 {
 	json_key(out, key);
-	json_null(out);
+	json_nothing(out);
 }
 
 const char *iso_text(int64_t time_ms, char out[ISO_TEXT_BYTES])

@@ -23,7 +23,7 @@ void json_int(struct buffer *out, int64_t value);
 void json_uint(struct buffer *out, uint64_t value);
 void json_double(struct buffer *out, double value, int decimals);
 void json_bool(struct buffer *out, bool value);
-void json_null(struct buffer *out);
+void json_nothing(struct buffer *out);
 
 /* A member of the open object: key and value. */
 void json_member_text(struct buffer *out, const char *key, const char *text);

@@ -102,7 +102,7 @@ int kafka_last_value(const struct kafka_settings *settings, enum topic topic, co
  * Makes the topics that do not exist; existing ones are checked for partitions and cleanup policy.
  *
  * @param report  called with one line per topic
- * @return 0, FAIL_REMOTE with `msg`, FAIL_CONFIG when an existing topic differs in what must agree
+ * @return 0, FAIL_REMOTE with `msg`, also when an existing topic differs in what must agree
  */
 int kafka_create_topics(const struct kafka_settings *settings, uint32_t partitions, uint32_t replication,
 	void (*report)(const char *line), struct message *msg) MUST_CHECK;

@@ -298,12 +298,12 @@ static int check_topic(rd_kafka_t *client, rd_kafka_queue_t *queue, const struct
 		message_set(msg, "topic %s has %u partitions, not %u; the number never changes: "
 				 "give --partitions %u, or another --topic-prefix",
 			name, partitions, wanted, partitions);
-		return FAIL_CONFIG;
+		return FAIL_REMOTE;
 	}
 	cleanup_policy_of(client, queue, name, policy, sizeof(policy));
 	if (policy[0] != '\0' && !same_policy(policy, row->cleanup)) {
 		message_set(msg, "topic %s has cleanup.policy=%s, it must be %s", name, policy, row->cleanup);
-		return FAIL_CONFIG;
+		return FAIL_REMOTE;
 	}
 	return 0;
 }

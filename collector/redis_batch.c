@@ -1,0 +1,470 @@
+/*
+ * Counters come sorted by dimension, minute and label, so those of one hash lie together: each
+ * hash costs a read and a write per batch, however many labels it holds. Every operation names its
+ * minute's, hour's and day's key; the script adds to all three.
+ */
+#include "collector/redis_batch.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "collector/hyperloglog.h"
+#include "schemas/base/json.h"
+
+#define PFADD_MAX 1000 /* more actors of one counter go as a finished sketch */
+
+struct builder {
+	struct redis_batch *batch;
+	struct tally *tally;
+	const char *prefix;
+	const struct redis_lifetimes *lifetimes;
+	struct count_map known; /* hash of a key's text → its number */
+	bool failed;
+};
+
+struct redis_lifetimes redis_lifetimes_of(const struct config *config)
+{
+	const char *offset = config_text(config, OPT_REDIS_DAY_OFFSET);
+	int hours = 0, minutes = 0;
+	char sign = '+';
+
+	/* its form, [+-]HH:MM, was checked when it was read */
+	(void)sscanf(offset, "%c%2d:%2d", &sign, &hours, &minutes);
+	return (struct redis_lifetimes){
+		.seconds = { config_u64(config, OPT_REDIS_MINUTE_LIFETIME), config_u64(config, OPT_REDIS_HOUR_LIFETIME),
+			config_u64(config, OPT_REDIS_DAY_LIFETIME) },
+		.day_offset_s = (sign == '-' ? -1 : 1) * (hours * 3600 + minutes * 60),
+	};
+}
+
+/* ---- operations ---- */
+
+static void op(struct builder *b, char letter)
+{
+	redis_words_add(&b->batch->ops, &letter, 1);
+}
+
+static void count_word(struct builder *b, size_t count)
+{
+	redis_words_int(&b->batch->ops, (int64_t)count);
+}
+
+static void text_word(struct builder *b, const char *text)
+{
+	redis_words_text(&b->batch->ops, text);
+}
+
+static void number_word(struct builder *b, uint64_t value)
+{
+	redis_words_int(&b->batch->ops, (int64_t)value);
+}
+
+/* The key's number for the script, making it known first. */
+static void target(struct builder *b, const char *key, char type, uint64_t lifetime_s)
+{
+	uint64_t *number = count_map_at(&b->known, XXH3_64bits(key, strlen(key)));
+
+	if (number == NULL) {
+		b->failed = true;
+		return;
+	}
+	if (*number == 0) {
+		redis_words_text(&b->batch->keys, key);
+		buffer_u8(&b->batch->types, (uint8_t)type);
+		*number = b->batch->keys.count + 2; /* behind watermarks and scratch */
+	}
+	number_word(b, *number);
+	number_word(b, lifetime_s);
+}
+
+static void bucket_targets(struct builder *b, int64_t minute_s, const char *name, char type)
+{
+	char key[REDIS_KEY_BYTES];
+
+	for (unsigned period = 0; period < PERIOD_COUNT; period++) {
+		int64_t start = period_start((enum period)period, minute_s, b->lifetimes->day_offset_s);
+
+		redis_bucket_key(key, b->prefix, 0, period_name((enum period)period), start, name);
+		target(b, key, type, b->lifetimes->seconds[period]);
+	}
+}
+
+static void bucket_op(struct builder *b, char letter, int64_t minute_s, const char *name, char type)
+{
+	op(b, letter);
+	count_word(b, PERIOD_COUNT);
+	bucket_targets(b, minute_s, name, type);
+}
+
+static void plain_op(struct builder *b, char letter, const char *name, char type)
+{
+	char key[REDIS_KEY_BYTES];
+
+	op(b, letter);
+	count_word(b, 1);
+	target(b, redis_key(key, b->prefix, 0, name), type, 0);
+}
+
+/* ---- counters ---- */
+
+static bool has_blocks(enum dimension dimension)
+{
+	return dimension == DIM_SERVICE || dimension == DIM_ASN;
+}
+
+static void block_name(char *out, size_t size, const struct tally_key *key)
+{
+	char protocol[PROTOCOL_TEXT_BYTES];
+
+	if (key->dimension == DIM_SERVICE)
+		snprintf(out, size, "service:%s:%s:%d", role_name(tally_service_role(key->label)),
+			protocol_name(tally_service_protocol(key->label), protocol),
+			tally_service_port(key->label) >> REDIS_BLOCK_BITS);
+	else if (key->dimension == DIM_ASN)
+		snprintf(out, size, "asn:%u", key->label >> REDIS_BLOCK_BITS);
+	else
+		snprintf(out, size, "%s", tally_dimension_name(key->dimension));
+}
+
+static void field_word(struct builder *b, const struct tally_key *key)
+{
+	char text[LABEL_TEXT_BYTES];
+
+	if (key->dimension == DIM_SERVICE)
+		redis_words_int(&b->batch->ops, tally_service_port(key->label));
+	else
+		text_word(b, tally_label(b->tally, key->dimension, key->label, text));
+}
+
+static bool same_hash(uint64_t a, uint64_t b)
+{
+	struct tally_key x = tally_unpack(a), y = tally_unpack(b);
+	char name_x[REDIS_KEY_BYTES], name_y[REDIS_KEY_BYTES];
+
+	if (x.dimension != y.dimension || x.bucket_s != y.bucket_s)
+		return false;
+	if (!has_blocks(x.dimension))
+		return true;
+	block_name(name_x, sizeof(name_x), &x);
+	block_name(name_y, sizeof(name_y), &y);
+	return strcmp(name_x, name_y) == 0;
+}
+
+static void add_hash(struct builder *b, const uint64_t *keys, size_t count, const char *block)
+{
+	struct tally_key first = tally_unpack(keys[0]);
+	char name[REDIS_KEY_BYTES];
+
+	for (unsigned what = 0; what < 2; what++) {
+		snprintf(name, sizeof(name), "%s:%s", what == 0 ? "packets" : "bytes", block);
+		bucket_op(b, 'H', first.bucket_s, name, 'h');
+		count_word(b, count);
+		for (size_t i = 0; i < count; i++) {
+			const struct tally_value *value = count_map_at(&b->tally->counters, keys[i]);
+			struct tally_key key = tally_unpack(keys[i]);
+
+			field_word(b, &key);
+			number_word(b, what == 0 ? value->packets : value->bytes);
+		}
+	}
+	if (has_blocks(first.dimension)) {
+		bucket_op(b, 'S', first.bucket_s, "blocks", 'e');
+		count_word(b, 1);
+		text_word(b, block);
+	}
+}
+
+static int add_counters(struct builder *b)
+{
+	uint64_t *keys = count_map_keys(&b->tally->counters);
+	size_t count = b->tally->counters.count;
+	char block[REDIS_KEY_BYTES];
+
+	if (keys == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < count;) {
+		struct tally_key key = tally_unpack(keys[i]);
+		size_t end = i + 1;
+
+		while (end < count && same_hash(keys[i], keys[end]))
+			end++;
+		block_name(block, sizeof(block), &key);
+		add_hash(b, &keys[i], end - i, block);
+		i = end;
+	}
+	free(keys);
+	return 0;
+}
+
+/* ---- actors ---- */
+
+static int compare_actors(const void *a, const void *b)
+{
+	const struct tally_actor *x = a, *y = b;
+
+	if (x->key != y->key)
+		return x->key < y->key ? -1 : 1;
+	return x->actor < y->actor ? -1 : x->actor > y->actor;
+}
+
+static void add_sketch(struct builder *b, const struct tally_actor *actors, size_t count)
+{
+	uint8_t hll[HYPERLOGLOG_BYTES];
+
+	hyperloglog_init(hll);
+	for (size_t i = 0; i < count; i++)
+		hyperloglog_add(hll, &actors[i].actor, sizeof(actors[i].actor));
+	redis_words_add(&b->batch->ops, hll, sizeof(hll));
+}
+
+static void add_actor_group(struct builder *b, const struct tally_actor *actors, size_t count)
+{
+	struct tally_key key = tally_unpack(actors[0].key);
+	char label[LABEL_TEXT_BYTES], name[REDIS_KEY_BYTES];
+	const char *text = tally_label(b->tally, key.dimension, key.label, label);
+
+	if (key.dimension == DIM_SERVICE)
+		snprintf(name, sizeof(name), "actors:service:%s:%s", role_name(tally_service_role(key.label)), text);
+	else
+		snprintf(name, sizeof(name), "actors:%s:%s", tally_dimension_name(key.dimension), text);
+	bucket_op(b, count > PFADD_MAX ? 'D' : 'P', key.bucket_s, name, 's');
+	if (count > PFADD_MAX) {
+		add_sketch(b, actors, count);
+		return;
+	}
+	count_word(b, count);
+	for (size_t i = 0; i < count; i++)
+		redis_words_add(&b->batch->ops, &actors[i].actor, sizeof(actors[i].actor));
+}
+
+static void add_actors(struct builder *b)
+{
+	struct tally_actor *actors = b->tally->actors;
+	size_t count = b->tally->actor_count;
+
+	if (count > 0)
+		qsort(actors, count, sizeof(*actors), compare_actors);
+	for (size_t i = 0; i < count;) {
+		size_t end = i + 1;
+
+		while (end < count && actors[end].key == actors[i].key)
+			end++;
+		add_actor_group(b, &actors[i], end - i);
+		i = end;
+	}
+}
+
+static void add_as_names(struct builder *b)
+{
+	size_t cursor = 0;
+	uint64_t asn;
+
+	if (b->tally->as_names.count == 0)
+		return;
+	plain_op(b, 'T', "as_names", 'h');
+	count_word(b, b->tally->as_names.count);
+	while (count_map_next(&b->tally->as_names, &cursor, &asn) != NULL) {
+		number_word(b, asn);
+		text_word(b, b->tally->names.items[*(uint64_t *)count_map_at(&b->tally->as_names, asn) - 1]);
+	}
+}
+
+/* ---- ledgers ---- */
+
+/* clang-format off */
+static const struct {
+	const char *field;
+	size_t offset;
+} book_fields[] = {
+#define BOOK(member) { #member, offsetof(struct marker_record, member) }
+	BOOK(frames), BOOK(non_ip), BOOK(malformed), BOOK(malformed_ip_version), BOOK(malformed_header_cut),
+	BOOK(malformed_header_length), BOOK(malformed_total_length), BOOK(not_dark), BOOK(counted), BOOK(wire_bytes),
+	BOOK(kernel_drops), BOOK(interface_drops), BOOK(overflow), BOOK(sketch_overflow), BOOK(lost_entries),
+	BOOK(lost_flows), BOOK(lost_packets), BOOK(dark_sender_packets),
+#undef BOOK
+};
+/* clang-format on */
+
+#define BOOK_FIELDS (sizeof(book_fields) / sizeof(book_fields[0]))
+
+static int64_t book_value(const struct marker_record *books, size_t field)
+{
+	int64_t value;
+
+	memcpy(&value, (const uint8_t *)books + book_fields[field].offset, sizeof(value));
+	return value;
+}
+
+static void add_extreme(struct builder *b, char letter, int64_t minute_s, const char *field, int64_t value)
+{
+	if (value == AVRO_NULL_LONG || value < 0)
+		return;
+	bucket_op(b, letter, minute_s, "ledger", 'h');
+	count_word(b, 1);
+	text_word(b, field);
+	number_word(b, (uint64_t)value);
+}
+
+static void add_monitored(struct builder *b, int64_t minute_s, const char *sensor, const char *what, int64_t value)
+{
+	char field[ORIGIN_TEXT_BYTES + 32];
+
+	if (value == AVRO_NULL_LONG || value < 0)
+		return;
+	snprintf(field, sizeof(field), "%s:%s", sensor, what);
+	bucket_op(b, 'X', minute_s, "sensors", 'h');
+	count_word(b, 1);
+	text_word(b, field);
+	number_word(b, (uint64_t)value);
+}
+
+/* An interval of the minute in ms; what reaches beyond the minute is cut off. */
+static void add_interval(struct builder *b, const struct tally_ledger *ledger, const int64_t interval[2])
+{
+	int64_t minute_s = ledger->minute_ms / 1000;
+	int64_t from = interval[0] / 1000000 - ledger->minute_ms, to = interval[1] / 1000000 - ledger->minute_ms;
+	int64_t addresses = ledger->books.monitored_addresses;
+	char key[REDIS_KEY_BYTES];
+
+	from = from < 0 ? 0 : from;
+	to = to > WINDOW_MS ? WINDOW_MS : to;
+	if (to <= from)
+		return;
+	op(b, 'O');
+	count_word(b, 1 + PERIOD_COUNT);
+	redis_bucket_key(key, b->prefix, 0, period_name(PERIOD_MINUTE), minute_s, "observed");
+	target(b, key, 'h', b->lifetimes->seconds[PERIOD_MINUTE]);
+	bucket_targets(b, minute_s, "ledger", 'h');
+	text_word(b, tally_sensor(b->tally, ledger->sensor));
+	number_word(b, (uint64_t)from);
+	number_word(b, (uint64_t)to);
+	number_word(b, addresses > 0 ? (uint64_t)addresses : 0);
+}
+
+static void add_gap(struct builder *b, const struct tally_ledger *ledger)
+{
+	char field[ORIGIN_TEXT_BYTES + 32];
+
+	if (ledger->books.gap_from_ns == AVRO_NULL_LONG)
+		return;
+	snprintf(field, sizeof(field), "%s:%" PRId64, tally_sensor(b->tally, ledger->sensor), ledger->books.gap_from_ns);
+	plain_op(b, 'T', "sensor_gaps", 'h');
+	count_word(b, 1);
+	text_word(b, field);
+	redis_words_int(&b->batch->ops, ledger->books.gap_to_ns);
+}
+
+static void add_ledger(struct builder *b, const struct tally_ledger *ledger)
+{
+	const char *sensor = tally_sensor(b->tally, ledger->sensor);
+	int64_t minute_s = ledger->minute_ms / 1000;
+
+	bucket_op(b, 'H', minute_s, "ledger", 'h');
+	count_word(b, BOOK_FIELDS);
+	for (size_t i = 0; i < BOOK_FIELDS; i++) {
+		text_word(b, book_fields[i].field);
+		number_word(b, (uint64_t)book_value(&ledger->books, i));
+	}
+	add_extreme(b, 'N', minute_s, "first_ns", ledger->books.first_ns);
+	add_extreme(b, 'X', minute_s, "last_ns", ledger->books.last_ns);
+	/* a sensor is there also when it does not say how many addresses it watches */
+	add_monitored(b, minute_s, sensor, "seen", 1);
+	add_monitored(b, minute_s, sensor, "addresses", ledger->books.monitored_addresses);
+	add_monitored(b, minute_s, sensor, "ipv6_prefixes", ledger->books.monitored_ipv6_prefixes);
+	for (size_t i = 0; i < ledger->interval_count; i++)
+		add_interval(b, ledger, ledger->intervals[i]);
+	add_gap(b, ledger);
+}
+
+/* Which buckets exist: one sorted set a period. */
+static void add_bucket(struct builder *b, int64_t minute_s)
+{
+	char name[64];
+
+	for (unsigned period = 0; period < PERIOD_COUNT; period++) {
+		snprintf(name, sizeof(name), "buckets:%s", period_name((enum period)period));
+		plain_op(b, 'Z', name, 'z');
+		count_word(b, 1);
+		redis_words_int(&b->batch->ops, period_start((enum period)period, minute_s, b->lifetimes->day_offset_s));
+	}
+}
+
+static void add_buckets(struct builder *b)
+{
+	size_t cursor = 0;
+	uint64_t packed;
+
+	for (size_t i = 0; i < b->tally->ledger_count; i++)
+		add_bucket(b, b->tally->ledgers[i].minute_ms / 1000);
+	while (count_map_next(&b->tally->counters, &cursor, &packed) != NULL) {
+		struct tally_key key = tally_unpack(packed);
+
+		if (key.dimension == DIM_TOTAL)
+			add_bucket(b, key.bucket_s);
+	}
+}
+
+static void add_poison(struct builder *b, uint32_t partition)
+{
+	if (b->tally->poison == 0)
+		return;
+	plain_op(b, 'H', "poison", 'h');
+	count_word(b, 1);
+	number_word(b, partition);
+	number_word(b, b->tally->poison);
+}
+
+static void clear(struct redis_batch *batch)
+{
+	redis_words_clear(&batch->keys);
+	redis_words_clear(&batch->ops);
+	buffer_clear(&batch->types);
+	buffer_append_text(&batch->types, "hs"); /* watermarks, scratch */
+}
+
+int redis_batch_build(struct redis_batch *batch, struct tally *tally, const char *prefix,
+	const struct redis_lifetimes *lifetimes, uint32_t partition)
+{
+	struct builder b = { .batch = batch, .tally = tally, .prefix = prefix, .lifetimes = lifetimes };
+	int rc = count_map_init(&b.known, sizeof(uint64_t));
+
+	if (rc != 0)
+		return rc;
+	clear(batch);
+	rc = add_counters(&b);
+	add_actors(&b);
+	add_as_names(&b);
+	for (size_t i = 0; i < tally->ledger_count; i++)
+		add_ledger(&b, &tally->ledgers[i]);
+	add_buckets(&b);
+	add_poison(&b, partition);
+	count_map_fini(&b.known);
+	if (rc == 0 && (b.failed || batch->keys.failed || batch->ops.failed || batch->types.failed))
+		rc = -ENOMEM;
+	return rc;
+}
+
+void redis_batch_log_gap(struct redis_batch *batch, const char *prefix, uint32_t partition, int64_t from, int64_t to)
+{
+	char key[REDIS_KEY_BYTES], text[160];
+
+	redis_words_text(&batch->keys, redis_key(key, prefix, 0, "gaps"));
+	buffer_u8(&batch->types, 'l');
+	redis_words_text(&batch->ops, "R");
+	redis_words_int(&batch->ops, 1);
+	redis_words_int(&batch->ops, (int64_t)batch->keys.count + 2);
+	redis_words_int(&batch->ops, 0);
+	redis_words_int(&batch->ops, 1);
+	snprintf(text, sizeof(text), "{\"partition\":%u,\"from_offset\":%" PRId64 ",\"to_offset\":%" PRId64 "}", partition, from, to);
+	redis_words_text(&batch->ops, text);
+}
+
+void redis_batch_fini(struct redis_batch *batch)
+{
+	redis_words_fini(&batch->keys);
+	redis_words_fini(&batch->ops);
+	buffer_fini(&batch->types);
+}

@@ -1,0 +1,22 @@
+/*
+ * A view of the log: a consumer group, a thread, one sink, a watermark of its own.
+ *
+ * Views share nothing, so that one whose sink is away never delays another.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "schemas/base/options.h"
+
+struct view {
+	const char *name;
+	/* Runs until `*stop`. @return 0, or a negative code with `msg` when it cannot go on */
+	int (*run)(const struct config *config, const volatile bool *stop, struct message *msg);
+};
+
+/** The view of a name, NULL when there is none (yet). */
+const struct view *view_find(const char *name);
+
+int view_count_run(const struct config *config, const volatile bool *stop, struct message *msg) MUST_CHECK;
+int view_enrich_run(const struct config *config, const volatile bool *stop, struct message *msg) MUST_CHECK;

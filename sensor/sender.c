@@ -1,0 +1,425 @@
+/*
+ * Exactness, in order of what could go wrong:
+ *
+ * - A crash between entries: the cursor names the last one, the next instance goes on behind it.
+ * - A crash inside a transaction: init_transactions of the next instance aborts it.
+ * - A producer that is fenced, timed out or uncertain: a new one fences it, then the cursor says
+ *   whether the entry is in. The cursor is read up to the end that uncommitted readers see.
+ * - A second sensor of the same name: it has committed its own instance id to the cursor before
+ *   anything else; whoever then reads a foreign id ends, the other goes on.
+ */
+#include "sensor/sender.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "schemas/base/log.h"
+#include "sensor/ledger_json.h"
+
+#define INIT_TIMEOUT_MS   30000 /* a replay waits so long for a broker at the start */
+#define CURSOR_TIMEOUT_MS 60000 /* others' open transactions end within the transaction timeout */
+#define RETRY_PAUSE_MS    500
+
+struct sender {
+	struct sender_options options;
+	struct origin origin;
+	struct kafka_producer *producer;
+	struct cursor cursor; /* as committed last */
+	char instance[INSTANCE_TEXT_BYTES];
+	int64_t next_number; /* of the entry to be sent next */
+	int64_t gap_from_ns; /* live: end of what the former boot sent; 0 none or already named */
+	uint64_t sent, skipped;
+	bool needs_another_pass;
+	struct buffer scratch;
+};
+
+static void pause_ms(long ms)
+{
+	struct timespec pause = { ms / 1000, ms % 1000 * 1000000 };
+
+	nanosleep(&pause, NULL);
+}
+
+static bool must_stop(const struct sender *sender)
+{
+	return !sender->options.is_live && *sender->options.stop;
+}
+
+/* ---- connecting ---- */
+
+static int read_cursor(struct sender *sender, struct message *msg)
+{
+	struct buffer value = { 0 };
+	int rc = kafka_last_value(&sender->options.kafka, TOPIC_CURSORS, sender->options.transactional_id,
+		CURSOR_TIMEOUT_MS, &value, msg);
+
+	if (rc == 0 && cursor_decode(&sender->cursor, (struct bytes){ value.data, value.size }) != 0) {
+		message_set(msg, "cursor %s in the cursors topic cannot be read", sender->options.transactional_id);
+		rc = FAIL_REMOTE;
+	}
+	buffer_fini(&value);
+	return rc;
+}
+
+static int connect_producer(struct sender *sender, struct message *msg)
+{
+	int rc;
+
+	kafka_producer_destroy(sender->producer);
+	sender->producer = NULL;
+	rc = kafka_producer_create(&sender->producer, &sender->options.kafka, sender->options.transactional_id, msg);
+	if (rc == 0)
+		rc = kafka_producer_init(sender->producer, INIT_TIMEOUT_MS, sender->options.stop, msg);
+	return rc != 0 ? rc : read_cursor(sender, msg);
+}
+
+static enum kafka_outcome send_cursor(struct sender *sender, const struct cursor *cursor)
+{
+	const char *key = sender->options.transactional_id;
+	uint32_t partitions = topic_row(TOPIC_CURSORS)->partitions;
+	struct kafka_message message = {
+		.topic = TOPIC_CURSORS,
+		.partition = topic_key_partition(key, partitions),
+		.key = { (const uint8_t *)key, strlen(key) },
+	};
+
+	buffer_clear(&sender->scratch);
+	cursor_encode(cursor, &sender->scratch);
+	message.value = (struct bytes){ sender->scratch.data, sender->scratch.size };
+	return kafka_send(sender->producer, &message);
+}
+
+/* Commits a cursor alone. */
+static enum kafka_outcome commit_cursor(struct sender *sender, const struct cursor *cursor)
+{
+	enum kafka_outcome outcome = kafka_begin(sender->producer);
+
+	if (outcome == KAFKA_DONE)
+		outcome = send_cursor(sender, cursor);
+	return outcome == KAFKA_DONE ? kafka_commit(sender->producer) : outcome;
+}
+
+/* Another producer in place of one that is used up. A foreign id in the cursor ends us. */
+static int start_anew(struct sender *sender, struct message *msg)
+{
+	for (;;) {
+		int rc;
+
+		log_info("starting anew with another producer reason=\"%s\"", kafka_producer_error(sender->producer));
+		rc = connect_producer(sender, msg);
+		if (rc == FAIL_CONFIG || rc == -ENOMEM)
+			return rc;
+		if (rc == 0 && strcmp(sender->cursor.instance, sender->instance) == 0)
+			return 0;
+		if (rc == 0) {
+			message_set(msg, "%s: another sensor of this name is sending; give each its own --sensor NAME",
+				sender->options.transactional_id);
+			return FAIL_FENCED;
+		}
+		if (rc == FAIL_STOPPED || must_stop(sender))
+			return FAIL_STOPPED;
+		log_warning("kafka does not answer, trying again error=\"%s\"", msg->text);
+		pause_ms(RETRY_PAUSE_MS);
+	}
+}
+
+/* Repeats a cursor-only transaction until it is in. */
+static int settle_cursor(struct sender *sender, const struct cursor *cursor, struct message *msg)
+{
+	for (;;) {
+		enum kafka_outcome outcome = commit_cursor(sender, cursor);
+		int rc;
+
+		if (outcome == KAFKA_DONE) {
+			sender->cursor = *cursor;
+			return 0;
+		}
+		if (outcome == KAFKA_ABORTED) {
+			pause_ms(RETRY_PAUSE_MS);
+			continue;
+		}
+		rc = start_anew(sender, msg);
+		if (rc != 0)
+			return rc;
+		if (sender->cursor.entry == cursor->entry && sender->cursor.is_finished == cursor->is_finished)
+			return 0;
+	}
+}
+
+/* The first commit of an instance, before its id stands in the cursor: nobody else's does us harm. */
+static int introduce(struct sender *sender, struct message *msg)
+{
+	struct cursor cursor = sender->cursor;
+
+	snprintf(cursor.instance, sizeof(cursor.instance), "%s", sender->instance);
+	cursor.boot = sender->origin.boot;
+	for (;;) {
+		enum kafka_outcome outcome = commit_cursor(sender, &cursor);
+		int rc;
+
+		if (outcome == KAFKA_DONE) {
+			sender->cursor = cursor;
+			return 0;
+		}
+		if (outcome == KAFKA_ABORTED) {
+			pause_ms(RETRY_PAUSE_MS);
+			continue;
+		}
+		rc = connect_producer(sender, msg);
+		if (rc != 0)
+			return rc;
+		cursor.entry = sender->cursor.entry;
+	}
+}
+
+/* Where a replay goes on: behind its cursor, or with another run. */
+static int plan_replay(struct sender *sender, struct message *msg)
+{
+	struct cursor *cursor = &sender->cursor;
+	char names[512];
+
+	if (cursor->exists && cursor_settings_differ(cursor, sender->options.settings, names, sizeof(names))) {
+		message_set(msg, "this replay (%s) began with other settings: %s; use the same ones, or another --replay-id",
+			sender->origin.timeline, names);
+		return FAIL_FORMAT;
+	}
+	if (cursor->exists && sender->options.wants_again) {
+		sender->needs_another_pass = !cursor->is_finished;
+		if (cursor->is_finished) {
+			cursor->run++;
+			cursor->run_first_entry = cursor->entry + 1;
+			cursor->is_finished = false;
+		}
+	}
+	snprintf(cursor->settings, sizeof(cursor->settings), "%s", sender->options.settings);
+	sender->next_number = cursor->run_first_entry;
+	sender->origin.boot = cursor->run;
+	if (cursor->run > 0) {
+		size_t size = strlen(sender->origin.timeline);
+
+		snprintf(sender->origin.timeline + size, sizeof(sender->origin.timeline) - size, ".again%lld",
+			(long long)cursor->run);
+	}
+	return 0;
+}
+
+static void make_instance(char out[INSTANCE_TEXT_BYTES])
+{
+	uint8_t random[(INSTANCE_TEXT_BYTES - 1) / 2] = { 0 };
+
+	if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+		log_warning("no randomness from the kernel, a second sensor of this name may go unnoticed");
+	for (size_t i = 0; i < sizeof(random); i++)
+		snprintf(out + 2 * i, 3, "%02x", random[i]);
+}
+
+int sender_open(struct sender **out, const struct sender_options *options, struct origin *origin, struct message *msg)
+{
+	struct sender *sender = calloc(1, sizeof(*sender));
+	int rc;
+
+	if (sender == NULL)
+		return -ENOMEM;
+	sender->options = *options;
+	sender->origin = *origin;
+	make_instance(sender->instance);
+	rc = connect_producer(sender, msg);
+	if (rc == 0 && !options->is_live)
+		rc = plan_replay(sender, msg);
+	if (rc == 0 && options->is_live) {
+		sender->next_number = sender->cursor.entry + 1;
+		sender->gap_from_ns = sender->cursor.interval_to_ns;
+	}
+	if (rc == 0)
+		rc = introduce(sender, msg);
+	if (rc != 0) {
+		sender_destroy(sender);
+		return rc;
+	}
+	*origin = sender->origin;
+	*out = sender;
+	return 0;
+}
+
+void sender_destroy(struct sender *sender)
+{
+	if (sender == NULL)
+		return;
+	kafka_producer_destroy(sender->producer);
+	buffer_fini(&sender->scratch);
+	free(sender);
+}
+
+/* ---- sending ---- */
+
+struct header_texts {
+	char boot[24];
+	char minute[24];
+	struct kafka_header headers[4];
+};
+
+static void fill_headers(struct header_texts *texts, const struct sender *sender, const struct entry *entry)
+{
+	snprintf(texts->boot, sizeof(texts->boot), "%lld", (long long)sender->origin.boot);
+	snprintf(texts->minute, sizeof(texts->minute), "%lld", (long long)entry->ledger.minute_ms);
+	texts->headers[0] = (struct kafka_header){ "sensor", sender->origin.sensor };
+	texts->headers[1] = (struct kafka_header){ "boot", texts->boot };
+	texts->headers[2] = (struct kafka_header){ "minute", texts->minute };
+	texts->headers[3] = (struct kafka_header){ "timeline", sender->origin.timeline };
+}
+
+static enum kafka_outcome send_flows(struct sender *sender, const struct entry *entry, const struct header_texts *texts)
+{
+	enum kafka_outcome outcome = KAFKA_DONE;
+
+	for (size_t i = 0; outcome == KAFKA_DONE && i < entry->message_count; i++) {
+		const struct entry_message *flows = &entry->messages[i];
+		struct kafka_message message = { .topic = TOPIC_FLOWS,
+			.partition = flows->partition,
+			.value = { flows->payload.data, flows->payload.size },
+			.headers = texts->headers,
+			.header_count = 4 };
+
+		outcome = kafka_send(sender->producer, &message);
+	}
+	return outcome;
+}
+
+static enum kafka_outcome send_markers(struct sender *sender, const struct entry *entry, const struct header_texts *texts)
+{
+	enum kafka_outcome outcome = KAFKA_DONE;
+	struct buffer marker = { 0 };
+
+	for (uint32_t p = 0; outcome == KAFKA_DONE && p < entry->partitions; p++) {
+		struct kafka_message message = { .topic = TOPIC_FLOWS, .partition = p, .headers = texts->headers,
+			.header_count = 4 };
+
+		buffer_clear(&marker);
+		buffer_clear(&sender->scratch);
+		entry_marker(entry, (uint64_t)sender->next_number, p, &marker);
+		container_header(&sender->scratch, &sender->origin);
+		container_block(&sender->scratch, 1, (struct bytes){ marker.data, marker.size });
+		message.value = (struct bytes){ sender->scratch.data, sender->scratch.size };
+		outcome = kafka_send(sender->producer, &message);
+	}
+	buffer_fini(&marker);
+	return outcome;
+}
+
+static enum kafka_outcome send_ledger(struct sender *sender, const struct entry *entry, const struct header_texts *texts)
+{
+	struct marker_record ledger = entry->ledger;
+	struct kafka_message message = { .topic = TOPIC_SENSORS, .headers = texts->headers, .header_count = 4 };
+
+	ledger.entry = sender->next_number;
+	buffer_clear(&sender->scratch);
+	ledger_json(&sender->scratch, &sender->origin, &ledger);
+	message.key = (struct bytes){ (const uint8_t *)sender->origin.sensor, strlen(sender->origin.sensor) };
+	message.value = (struct bytes){ sender->scratch.data, sender->scratch.size };
+	return kafka_send(sender->producer, &message);
+}
+
+static struct cursor cursor_after(const struct sender *sender, const struct entry *entry)
+{
+	struct cursor cursor = sender->cursor;
+
+	cursor.entry = sender->next_number;
+	if (entry->ledger.interval_to_ns > cursor.interval_to_ns)
+		cursor.interval_to_ns = entry->ledger.interval_to_ns;
+	return cursor;
+}
+
+static enum kafka_outcome send_transaction(struct sender *sender, const struct entry *entry, const struct cursor *cursor)
+{
+	struct header_texts texts;
+	enum kafka_outcome outcome = kafka_begin(sender->producer);
+
+	fill_headers(&texts, sender, entry);
+	if (outcome == KAFKA_DONE)
+		outcome = send_flows(sender, entry, &texts);
+	if (outcome == KAFKA_DONE)
+		outcome = send_markers(sender, entry, &texts);
+	if (outcome == KAFKA_DONE)
+		outcome = send_ledger(sender, entry, &texts);
+	if (outcome == KAFKA_DONE)
+		outcome = send_cursor(sender, cursor);
+	return outcome == KAFKA_DONE ? kafka_commit(sender->producer) : outcome;
+}
+
+/* A boot's first entry names what nobody sent since the boot before. */
+static void name_gap(struct sender *sender, struct entry *entry)
+{
+	if (sender->gap_from_ns == 0 || entry->ledger.interval_from_ns <= sender->gap_from_ns)
+		return;
+	entry->ledger.gap_from_ns = sender->gap_from_ns;
+	entry->ledger.gap_to_ns = entry->ledger.interval_from_ns;
+}
+
+static bool is_committed(const struct sender *sender)
+{
+	return sender->next_number <= sender->cursor.entry;
+}
+
+int sender_send(struct sender *sender, struct entry *entry, struct message *msg)
+{
+	struct cursor cursor;
+
+	if (is_committed(sender)) {
+		sender->next_number++;
+		sender->skipped++;
+		return 0;
+	}
+	name_gap(sender, entry);
+	cursor = cursor_after(sender, entry);
+	for (;;) {
+		enum kafka_outcome outcome = send_transaction(sender, entry, &cursor);
+		int rc = 0;
+
+		if (outcome == KAFKA_ABORTED) {
+			if (must_stop(sender))
+				return FAIL_STOPPED;
+			log_info("transaction aborted, sending again entry=%lld reason=\"%s\"",
+				(long long)sender->next_number, kafka_producer_error(sender->producer));
+			pause_ms(RETRY_PAUSE_MS);
+			continue;
+		}
+		if (outcome == KAFKA_ANEW)
+			rc = start_anew(sender, msg);
+		if (rc != 0)
+			return rc;
+		if (outcome == KAFKA_DONE || is_committed(sender))
+			break;
+	}
+	sender->cursor = cursor;
+	sender->gap_from_ns = 0;
+	sender->next_number++;
+	sender->sent++;
+	return 0;
+}
+
+int sender_finish(struct sender *sender, struct message *msg)
+{
+	struct cursor cursor = sender->cursor;
+
+	if (sender->options.is_live || cursor.is_finished)
+		return 0;
+	cursor.is_finished = true;
+	return settle_cursor(sender, &cursor, msg);
+}
+
+uint64_t sender_sent(const struct sender *sender)
+{
+	return sender->sent;
+}
+
+uint64_t sender_skipped(const struct sender *sender)
+{
+	return sender->skipped;
+}
+
+bool sender_needs_another_pass(const struct sender *sender)
+{
+	return sender->needs_another_pass;
+}

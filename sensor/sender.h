@@ -1,0 +1,51 @@
+/*
+ * Sends entries to Kafka, each in one transaction with its cursor.
+ *
+ * Threads: one at a time, the sink's sending thread after sender_open.
+ */
+#pragma once
+
+#include "schemas/base/kafka.h"
+#include "sensor/cursor.h"
+#include "sensor/entry.h"
+
+struct sender_options {
+	struct kafka_settings kafka;
+	bool is_live;
+	bool wants_again;          /* --again */
+	const char *settings;      /* replays: replay_settings */
+	char transactional_id[TRANSACTIONAL_ID_BYTES]; /* also the cursor's key */
+	uint32_t partitions;
+	const volatile bool *stop;
+};
+
+struct sender;
+
+/**
+ * Fences earlier instances, reads the cursor, commits this instance's id.
+ *
+ * @return 0, FAIL_REMOTE, FAIL_STOPPED, or FAIL_FORMAT with `msg` when the replay began with other
+ *         settings
+ */
+int sender_open(struct sender **out, const struct sender_options *options, struct origin *origin,
+	struct message *msg) MUST_CHECK;
+
+/**
+ * Sends an entry, or skips it when the cursor shows that it is committed. Tries until it is, with
+ * new producers where needed.
+ *
+ * @return 0, FAIL_FENCED when a second sensor of this name is at work, FAIL_STOPPED, -ENOMEM
+ */
+int sender_send(struct sender *sender, struct entry *entry, struct message *msg) MUST_CHECK;
+
+/** Marks a replay as complete. @return as sender_send */
+int sender_finish(struct sender *sender, struct message *msg) MUST_CHECK;
+
+/** Entries committed by this instance, and skipped because they were committed before. */
+uint64_t sender_sent(const struct sender *sender);
+uint64_t sender_skipped(const struct sender *sender);
+
+/** True when --again met an unfinished run: it is finished first, then another pass is due. */
+bool sender_needs_another_pass(const struct sender *sender);
+
+void sender_destroy(struct sender *sender);

@@ -287,7 +287,8 @@ static enum kafka_outcome send_flows(struct sender *sender, const struct entry *
 	return outcome;
 }
 
-static enum kafka_outcome send_markers(struct sender *sender, const struct entry *entry, const struct header_texts *texts)
+static enum kafka_outcome send_markers(struct sender *sender, const struct entry *entry, int64_t number,
+	const struct header_texts *texts)
 {
 	enum kafka_outcome outcome = KAFKA_DONE;
 	struct buffer marker = { 0 };
@@ -298,7 +299,7 @@ static enum kafka_outcome send_markers(struct sender *sender, const struct entry
 
 		buffer_clear(&marker);
 		buffer_clear(&sender->scratch);
-		entry_marker(entry, (uint64_t)sender->next_number, p, &marker);
+		entry_marker(entry, (uint64_t)number, p, &marker);
 		container_header(&sender->scratch, &sender->origin);
 		container_block(&sender->scratch, 1, (struct bytes){ marker.data, marker.size });
 		message.value = (struct bytes){ sender->scratch.data, sender->scratch.size };
@@ -308,12 +309,13 @@ static enum kafka_outcome send_markers(struct sender *sender, const struct entry
 	return outcome;
 }
 
-static enum kafka_outcome send_ledger(struct sender *sender, const struct entry *entry, const struct header_texts *texts)
+static enum kafka_outcome send_ledger(struct sender *sender, const struct entry *entry, int64_t number,
+	const struct header_texts *texts)
 {
 	struct marker_record ledger = entry->ledger;
 	struct kafka_message message = { .topic = TOPIC_SENSORS, .headers = texts->headers, .header_count = 4 };
 
-	ledger.entry = sender->next_number;
+	ledger.entry = number;
 	buffer_clear(&sender->scratch);
 	ledger_json(&sender->scratch, &sender->origin, &ledger);
 	message.key = (struct bytes){ (const uint8_t *)sender->origin.sensor, strlen(sender->origin.sensor) };
@@ -321,28 +323,39 @@ static enum kafka_outcome send_ledger(struct sender *sender, const struct entry 
 	return kafka_send(sender->producer, &message);
 }
 
-static struct cursor cursor_after(const struct sender *sender, const struct entry *entry)
+/* The cursor behind the last of the entries. */
+static struct cursor cursor_after(const struct sender *sender, const struct entry *first)
 {
 	struct cursor cursor = sender->cursor;
 
-	cursor.entry = sender->next_number;
-	if (entry->ledger.interval_to_ns > cursor.interval_to_ns)
-		cursor.interval_to_ns = entry->ledger.interval_to_ns;
+	cursor.entry = sender->next_number - 1;
+	for (const struct entry *entry = first; entry != NULL; entry = entry->next) {
+		cursor.entry++;
+		if (entry->ledger.interval_to_ns > cursor.interval_to_ns)
+			cursor.interval_to_ns = entry->ledger.interval_to_ns;
+	}
 	return cursor;
 }
 
-static enum kafka_outcome send_transaction(struct sender *sender, const struct entry *entry, const struct cursor *cursor)
+static enum kafka_outcome send_entry(struct sender *sender, const struct entry *entry, int64_t number)
 {
 	struct header_texts texts;
-	enum kafka_outcome outcome = kafka_begin(sender->producer);
+	enum kafka_outcome outcome;
 
 	fill_headers(&texts, sender, entry);
+	outcome = send_flows(sender, entry, &texts);
 	if (outcome == KAFKA_DONE)
-		outcome = send_flows(sender, entry, &texts);
-	if (outcome == KAFKA_DONE)
-		outcome = send_markers(sender, entry, &texts);
-	if (outcome == KAFKA_DONE)
-		outcome = send_ledger(sender, entry, &texts);
+		outcome = send_markers(sender, entry, number, &texts);
+	return outcome == KAFKA_DONE ? send_ledger(sender, entry, number, &texts) : outcome;
+}
+
+static enum kafka_outcome send_transaction(struct sender *sender, const struct entry *first, const struct cursor *cursor)
+{
+	enum kafka_outcome outcome = kafka_begin(sender->producer);
+	int64_t number = sender->next_number;
+
+	for (const struct entry *entry = first; outcome == KAFKA_DONE && entry != NULL; entry = entry->next)
+		outcome = send_entry(sender, entry, number++);
 	if (outcome == KAFKA_DONE)
 		outcome = send_cursor(sender, cursor);
 	return outcome == KAFKA_DONE ? kafka_commit(sender->producer) : outcome;
@@ -357,24 +370,20 @@ static void name_gap(struct sender *sender, struct entry *entry)
 	entry->ledger.gap_to_ns = entry->ledger.interval_from_ns;
 }
 
-static bool is_committed(const struct sender *sender)
-{
-	return sender->next_number <= sender->cursor.entry;
-}
-
-int sender_send(struct sender *sender, struct entry *entry, struct message *msg)
+int sender_send(struct sender *sender, struct entry *first, struct message *msg)
 {
 	struct cursor cursor;
 
-	if (is_committed(sender)) {
+	for (; first != NULL && sender->next_number <= sender->cursor.entry; first = first->next) {
 		sender->next_number++;
 		sender->skipped++;
-		return 0;
 	}
-	name_gap(sender, entry);
-	cursor = cursor_after(sender, entry);
+	if (first == NULL)
+		return 0;
+	name_gap(sender, first);
+	cursor = cursor_after(sender, first);
 	for (;;) {
-		enum kafka_outcome outcome = send_transaction(sender, entry, &cursor);
+		enum kafka_outcome outcome = send_transaction(sender, first, &cursor);
 		int rc = 0;
 
 		if (outcome == KAFKA_ABORTED) {
@@ -389,13 +398,13 @@ int sender_send(struct sender *sender, struct entry *entry, struct message *msg)
 			rc = start_anew(sender, msg);
 		if (rc != 0)
 			return rc;
-		if (outcome == KAFKA_DONE || is_committed(sender))
+		if (outcome == KAFKA_DONE || sender->cursor.entry >= cursor.entry)
 			break;
 	}
+	sender->sent += (uint64_t)(cursor.entry + 1 - sender->next_number);
 	sender->cursor = cursor;
 	sender->gap_from_ns = 0;
-	sender->next_number++;
-	sender->sent++;
+	sender->next_number = cursor.entry + 1;
 	return 0;
 }
 

@@ -1,5 +1,6 @@
 /*
- * Sends entries to Kafka, each in one transaction with its cursor.
+ * Sends entries to Kafka, in transactions with their cursor: one or several whole entries each, as
+ * many as are waiting.
  *
  * Threads: one at a time, the sink's sending thread after sender_open.
  */
@@ -31,12 +32,12 @@ int sender_open(struct sender **out, const struct sender_options *options, struc
 	struct message *msg) MUST_CHECK;
 
 /**
- * Sends an entry, or skips it when the cursor shows that it is committed. Tries until it is, with
- * new producers where needed.
+ * Sends entries, chained by `next`, in one transaction; those that the cursor shows to be committed
+ * are skipped. Tries until all are in, with new producers where needed.
  *
  * @return 0, FAIL_FENCED when a second sensor of this name is at work, FAIL_STOPPED, -ENOMEM
  */
-int sender_send(struct sender *sender, struct entry *entry, struct message *msg) MUST_CHECK;
+int sender_send(struct sender *sender, struct entry *first, struct message *msg) MUST_CHECK;
 
 /** Marks a replay as complete. @return as sender_send */
 int sender_finish(struct sender *sender, struct message *msg) MUST_CHECK;

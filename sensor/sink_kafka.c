@@ -19,6 +19,7 @@
 #define STALL_LIMIT_S       300    /* and so long once connected */
 #define LIVE_DRAIN_S        10     /* SIGTERM to exit is 15 s; capture needs its share */
 #define REPLAY_QUEUE_BYTES  (64u << 20)
+#define TRANSACTION_ENTRIES 500 /* whole entries in one transaction: an archive's quiet minutes are many and small */
 #define RETRY_PAUSE_MS      1000
 
 struct kafka_sink {
@@ -174,6 +175,33 @@ static int kafka_take(struct sink *sink, struct entry *entry)
 	return rc;
 }
 
+/* What one transaction takes: the next entry, and those behind it while they are small. */
+static struct entry *pop_batch(struct kafka_sink *kafka)
+{
+	struct entry *first = pop(kafka), *last = first;
+	size_t bytes = first->bytes;
+
+	for (unsigned count = 1; count < TRANSACTION_ENTRIES && kafka->first != NULL; count++) {
+		if (bytes + kafka->first->bytes > ENTRY_CUT_BYTES)
+			break;
+		last->next = pop(kafka);
+		last = last->next;
+		bytes += last->bytes;
+	}
+	last->next = NULL;
+	return first;
+}
+
+static void destroy_batch(struct entry *entry)
+{
+	while (entry != NULL) {
+		struct entry *next = entry->next;
+
+		entry_destroy(entry);
+		entry = next;
+	}
+}
+
 static void *send_entries(void *context)
 {
 	struct kafka_sink *kafka = context;
@@ -181,18 +209,18 @@ static void *send_entries(void *context)
 
 	pthread_mutex_lock(&kafka->lock);
 	while (kafka->rc == 0 && !(kafka->is_ending && kafka->first == NULL)) {
-		struct entry *entry;
+		struct entry *batch;
 		int rc;
 
 		if (kafka->first == NULL) {
 			pthread_cond_wait(&kafka->changed, &kafka->lock);
 			continue;
 		}
-		entry = pop(kafka);
+		batch = pop_batch(kafka);
 		kafka->is_sending = true;
 		pthread_mutex_unlock(&kafka->lock);
-		rc = sender_send(kafka->sender, entry, &msg);
-		entry_destroy(entry);
+		rc = sender_send(kafka->sender, batch, &msg);
+		destroy_batch(batch);
 		pthread_mutex_lock(&kafka->lock);
 		kafka->is_sending = false;
 		kafka->last_progress_s = now_s();

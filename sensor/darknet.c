@@ -44,6 +44,7 @@ struct darknet {
 	size_t range_count;
 	struct segments v4, v6;
 	uint32_t v4_top[TOP_ENTRIES + 1]; /* last segment that starts at or before this /16 */
+	uint32_t v4_lowest, v4_highest; /* nothing outside is monitored: most sources end here */
 	uint64_t addresses;
 	uint64_t ipv6_prefixes;
 };
@@ -249,6 +250,20 @@ static void index_top(struct darknet *darknet)
 	}
 }
 
+static void find_extremes(struct darknet *darknet, const struct prefix *prefixes, size_t v4_count)
+{
+	darknet->v4_lowest = UINT32_MAX;
+	darknet->v4_highest = 0;
+	for (size_t i = 0; i < v4_count; i++) {
+		if (prefixes[i].is_excluded)
+			continue;
+		if (prefixes[i].first < darknet->v4_lowest)
+			darknet->v4_lowest = (uint32_t)prefixes[i].first;
+		if (prefixes[i].last > darknet->v4_highest)
+			darknet->v4_highest = (uint32_t)prefixes[i].last;
+	}
+}
+
 static int prepare(struct darknet *darknet, struct prefix *prefixes, size_t count)
 {
 	size_t v4_count = 0;
@@ -272,6 +287,7 @@ static int prepare(struct darknet *darknet, struct prefix *prefixes, size_t coun
 		if (darknet->ranges[i].address_bytes == 4)
 			darknet->addresses += (uint64_t)darknet->ranges[i].addresses;
 	index_top(darknet);
+	find_extremes(darknet, prefixes, v4_count);
 	return 0;
 }
 
@@ -329,6 +345,9 @@ uint32_t darknet_find(const struct darknet *darknet, const uint8_t *address, siz
 {
 	if (bytes == 4) {
 		uint32_t value = load_u32(address);
+
+		if (value < darknet->v4_lowest || value > darknet->v4_highest)
+			return DARKNET_NONE;
 
 		return search(&darknet->v4, value, darknet->v4_top[value >> 16], darknet->v4_top[(value >> 16) + 1]);
 	}

@@ -15,6 +15,7 @@
 
 #define MESSAGE_CUT_BYTES (768u << 10) /* below brokers' usual limit of 1 MiB before compression */
 #define PARTS_REMEMBERED 65536 /* minutes whose next part number is known; a power of two */
+#define ITEMS_AHEAD      12    /* entries asked from memory before they are encoded */
 #define RUN_SMALL        16    /* runs up to this length are sorted by insertion */
 
 struct item {
@@ -453,7 +454,7 @@ static bool is_earlier(const struct flow_entry *a, const struct flow_entry *b)
 {
 	if (a->first_us != b->first_us)
 		return a->first_us < b->first_us;
-	return memcmp(&a->sample, &b->sample, sizeof(a->sample)) < 0;
+	return memcmp(a->sample, b->sample, sizeof(*a->sample)) < 0;
 }
 
 static void fold(struct folded *out, const struct item *items, size_t count)
@@ -538,7 +539,7 @@ static int add_record(struct entry_closer *closer, const struct folded *folded, 
 	record.ip_version = address_bytes == 16 ? 6 : 4;
 	record.actor = (struct bytes){ key, actor.size };
 	set_labels(&record, &labels);
-	set_sample(&record, &folded->first->sample);
+	set_sample(&record, folded->first->sample);
 	record.packets = (int64_t)folded->packets;
 	record.bytes = (int64_t)folded->bytes;
 	record.first_us = start_us + folded->first_us;
@@ -574,7 +575,10 @@ static int add_family(struct entry_closer *closer, size_t count, size_t address_
 		size_t end = i + 1;
 		int rc;
 
-		while (end < count && memcmp(items[end].flow->key, items[i].flow->key, key_bytes) == 0)
+		if (i + ITEMS_AHEAD < count)
+			flow_entry_prefetch(items[i + ITEMS_AHEAD].flow);
+		while (end < count && items[end].actor == items[i].actor &&
+			memcmp(items[end].flow->key, items[i].flow->key, key_bytes) == 0)
 			end++;
 		if (closer->part.encoded_bytes >= ENTRY_CUT_BYTES) {
 			rc = end_part(closer, false);

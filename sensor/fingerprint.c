@@ -85,6 +85,8 @@ enum tool fingerprint_match(const struct packet *pkt, enum packet_class class)
 {
 	uint32_t bit = 1u << class;
 
+	if ((bit & (PROBES | STEALTH)) == 0)
+		return TOOL_NONE;
 	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
 		if ((rules[i].classes & bit) == 0 || (rules[i].ipv4_only && pkt->ip_version != 4))
 			continue;

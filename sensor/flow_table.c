@@ -1,10 +1,10 @@
 /*
  * Entries lie in chunks that never move; an open-addressing index of 8-byte slots (32 bits of
  * hash, 32 bits entry number) finds them with linear probing at a load of at most 3/4. An IPv4
- * entry is 80 bytes and its slot 11 to 21, so an active flow costs about 100 bytes.
+ * entry is one cache line of 64 bytes, its sample 24, its slot 11 to 21: about 105 bytes a flow.
  *
- * Distinct destinations start inside the entry (one hash), move to a block of 4, 16, 64 hashes
- * and then to 1,024 registers. Blocks come from a pool; a growing sketch hands its old block back.
+ * Distinct destinations start inside the entry (one hash), move to a block of 6, 14 and 64 hashes
+ * (half a cache line, one, and four) and then to 1,024 registers. Blocks come from a pool; a growing sketch hands its old block back.
  * When the pool's budget is used up the sketch stays as it is and is marked saturated.
  */
 #include "sensor/flow_table.h"
@@ -21,16 +21,17 @@
 #define CHUNK_SHIFT      6 /* small: a minute with a single late packet must cost little */
 #define CHUNK_ENTRIES    (1u << CHUNK_SHIFT)
 #define FIRST_SLOTS      16
-#define POOL_CHUNK_BYTES 65536
+#define POOL_CHUNK_BYTES 8192
+#define LINE_BYTES       64 /* a cache line */
 #define EMPTY_SLOT       UINT64_MAX
 #define V4_KEY_BYTES     (8 + FLOW_LABEL_BYTES)
 #define V6_KEY_BYTES     (32 + FLOW_LABEL_BYTES)
 
 static_assert(sizeof(struct flow_sample) == 24, "the sample is part of the memory target");
-static_assert(offsetof(struct flow_entry, key) + V4_KEY_BYTES == 80, "memory target: bytes per IPv4 flow");
+static_assert(offsetof(struct flow_entry, key) + V4_KEY_BYTES == 64, "an IPv4 flow is one cache line");
 
 /* Sizes of destination blocks: a header and so many hashes, or registers. */
-enum { CLASS_4, CLASS_16, CLASS_64, CLASS_REGISTERS, BLOCK_CLASSES };
+enum { CLASS_6, CLASS_14, CLASS_64, CLASS_REGISTERS, BLOCK_CLASSES };
 
 struct block {
 	uint16_t form;     /* enum sketch_form */
@@ -50,14 +51,14 @@ static const struct {
 	uint16_t capacity;
 	uint16_t bytes;
 } block_classes[BLOCK_CLASSES] = {
-	{ 4, BLOCK_HEADER_BYTES + 16 },
-	{ 16, BLOCK_HEADER_BYTES + 64 },
+	{ 6, BLOCK_HEADER_BYTES + 24 },
+	{ 14, BLOCK_HEADER_BYTES + 56 },
 	{ 64, BLOCK_HEADER_BYTES + 256 },
 	{ 0, BLOCK_HEADER_BYTES + SKETCH_REGISTERS },
 };
 
 struct pool {
-	uint8_t *chunk; /* the newest; each begins with a pointer to the one before */
+	uint8_t *chunk; /* the newest */
 	size_t used;
 	struct block *free[BLOCK_CLASSES];
 };
@@ -77,6 +78,7 @@ struct flow_table {
 	struct family v4, v6;
 	struct pool pool;
 	struct flow_budget *budget;
+	struct arena *arena;
 	size_t limited_flows; /* counted against the budget: all but overflow flows */
 	size_t sketch_bytes;
 	uint64_t overflow_packets;
@@ -113,10 +115,17 @@ static void store_labels(uint8_t *p, const struct flow_labels *labels)
 void flow_key_make(struct flow_key *out, const uint8_t *actor, const uint8_t *source, size_t address_bytes,
 	const struct flow_labels *labels)
 {
-	memcpy(out->bytes, actor, address_bytes);
-	memcpy(out->bytes + address_bytes, source, address_bytes);
-	store_labels(out->bytes + 2 * address_bytes, labels);
-	out->size = (uint8_t)(2 * address_bytes + FLOW_LABEL_BYTES);
+	if (address_bytes == 4) { /* fixed sizes, so that the copies are moves */
+		memcpy(out->bytes, actor, 4);
+		memcpy(out->bytes + 4, source, 4);
+		store_labels(out->bytes + 8, labels);
+		out->size = V4_KEY_BYTES;
+	} else {
+		memcpy(out->bytes, actor, 16);
+		memcpy(out->bytes + 16, source, 16);
+		store_labels(out->bytes + 32, labels);
+		out->size = V6_KEY_BYTES;
+	}
 }
 
 void flow_key_labels(struct flow_labels *out, const uint8_t *key, size_t key_size)
@@ -145,9 +154,19 @@ uint64_t flow_key_hash(const struct flow_key *key, uint64_t secret)
 	return XXH3_64bits_withSeed(key->bytes, key->size, secret);
 }
 
+/* Multiply and shift over the key's words (Dietzfelbinger et al., J. Algorithms 25(1), 1997). Fixed
+ * and cheap: whoever aims at one shard only fills that one, which then overflows by itself. */
 uint32_t flow_key_shard(const struct flow_key *key, uint32_t shards)
 {
-	return (uint32_t)(XXH3_64bits_withSeed(key->bytes, key->size, SHARD_SEED) % shards);
+	uint64_t sum = SHARD_SEED;
+
+	for (uint32_t at = 0; at < key->size; at += 4) {
+		uint32_t word;
+
+		memcpy(&word, key->bytes + at, 4);
+		sum = (sum ^ word) * 0x9e3779b97f4a7c15ULL;
+	}
+	return (uint32_t)((sum >> 32) * shards >> 32);
 }
 
 /* ---- pool of destination blocks ---- */
@@ -161,20 +180,21 @@ static struct block *pool_take(struct flow_table *table, unsigned class)
 	if (block != NULL) {
 		pool->free[class] = block->next_free;
 	} else {
-		if (pool->chunk == NULL || pool->used + bytes > POOL_CHUNK_BYTES) {
+		if (pool->chunk == NULL || pool->used + bytes + LINE_BYTES > POOL_CHUNK_BYTES) {
 			uint8_t *chunk;
 
 			if (table->budget->sketch_bytes + POOL_CHUNK_BYTES > table->budget->sketch_bytes_max)
 				return NULL;
-			chunk = malloc(POOL_CHUNK_BYTES);
+			chunk = arena_take(table->arena, POOL_CHUNK_BYTES);
 			if (chunk == NULL)
 				return NULL;
 			table->budget->sketch_bytes += POOL_CHUNK_BYTES;
 			table->sketch_bytes += POOL_CHUNK_BYTES;
-			memcpy(chunk, &pool->chunk, sizeof(pool->chunk));
 			pool->chunk = chunk;
-			pool->used = sizeof(pool->chunk);
+			pool->used = 0;
 		}
+		if (bytes == LINE_BYTES)
+			pool->used = (pool->used + LINE_BYTES - 1) & ~(size_t)(LINE_BYTES - 1);
 		block = (struct block *)(void *)(pool->chunk + pool->used);
 		pool->used += bytes;
 	}
@@ -189,17 +209,6 @@ static void pool_give_back(struct pool *pool, struct block *block)
 {
 	block->next_free = pool->free[block->class];
 	pool->free[block->class] = block;
-}
-
-static void pool_fini(struct pool *pool)
-{
-	while (pool->chunk != NULL) {
-		uint8_t *before;
-
-		memcpy(&before, pool->chunk, sizeof(before));
-		free(pool->chunk);
-		pool->chunk = before;
-	}
 }
 
 /* ---- distinct destinations of an entry ----
@@ -289,7 +298,7 @@ static void add_destination(struct flow_table *table, struct flow_entry *entry, 
 		add_to_block(table, entry, block_of(now), hash);
 		return;
 	}
-	block = pool_take(table, CLASS_4);
+	block = pool_take(table, CLASS_6);
 	if (block == NULL) {
 		table->sketch_overflow++;
 		return;
@@ -352,19 +361,18 @@ static int family_init(struct family *family, uint32_t key_bytes)
 
 static void family_fini(struct family *family)
 {
-	for (uint32_t i = 0; i < family->chunk_count; i++)
-		free(family->chunks[i]);
 	free(family->chunks);
 	free(family->slots);
 }
 
-int flow_table_create(struct flow_table **out, struct flow_budget *budget)
+int flow_table_create(struct flow_table **out, struct flow_budget *budget, struct arena *arena)
 {
 	struct flow_table *table = calloc(1, sizeof(*table));
 
 	if (table == NULL)
 		return -ENOMEM;
 	table->budget = budget;
+	table->arena = arena;
 	if (family_init(&table->v4, V4_KEY_BYTES) != 0 || family_init(&table->v6, V6_KEY_BYTES) != 0) {
 		flow_table_destroy(table);
 		return -ENOMEM;
@@ -381,7 +389,6 @@ void flow_table_destroy(struct flow_table *table)
 	table->budget->sketch_bytes -= table->sketch_bytes;
 	family_fini(&table->v4);
 	family_fini(&table->v6);
-	pool_fini(&table->pool);
 	free(table);
 }
 
@@ -397,11 +404,51 @@ static const struct family *family_of(const struct flow_table *table, size_t key
 	return key_size == V4_KEY_BYTES ? &table->v4 : &table->v6;
 }
 
-void flow_table_prefetch(const struct flow_table *table, uint64_t hash, size_t key_size)
+/* The samples of a chunk's entries lie behind them. */
+static struct flow_sample *sample_at(const struct family *family, uint32_t number)
+{
+	uint8_t *samples = family->chunks[number >> CHUNK_SHIFT] + (size_t)CHUNK_ENTRIES * family->stride;
+
+	return (struct flow_sample *)(void *)samples + (number & (CHUNK_ENTRIES - 1));
+}
+
+void flow_table_prefetch_slot(const struct flow_table *table, uint64_t hash, size_t key_size)
 {
 	const struct family *family = family_of(table, key_size);
 
 	__builtin_prefetch(&family->slots[hash & family->slot_mask]);
+}
+
+/* The entry that the key's first slot names, if that one is likely the key's. */
+static struct flow_entry *likely_entry(const struct flow_table *table, uint64_t hash, size_t key_size)
+{
+	const struct family *family = family_of(table, key_size);
+	uint64_t slot = family->slots[hash & family->slot_mask];
+
+	if (slot == EMPTY_SLOT || (uint32_t)slot != (uint32_t)hash)
+		return NULL;
+	return entry_at(family, (uint32_t)(slot >> 32));
+}
+
+void flow_entry_prefetch(const struct flow_entry *entry)
+{
+	__builtin_prefetch(entry, 1);
+}
+
+void flow_table_prefetch_entry(const struct flow_table *table, uint64_t hash, size_t key_size)
+{
+	const struct flow_entry *entry = likely_entry(table, hash, key_size);
+
+	if (entry != NULL)
+		flow_entry_prefetch(entry);
+}
+
+void flow_table_prefetch_destinations(const struct flow_table *table, uint64_t hash, size_t key_size)
+{
+	const struct flow_entry *entry = likely_entry(table, hash, key_size);
+
+	if (entry != NULL && entry->destinations != 0 && !is_single(entry->destinations))
+		__builtin_prefetch(block_of(entry->destinations), 1);
 }
 
 static int grow_index(struct family *family)
@@ -434,6 +481,24 @@ static uint64_t slot_of(uint32_t number, uint64_t hash)
 	return (uint64_t)number << 32 | (uint32_t)hash;
 }
 
+/* Keys are a multiple of four bytes; most differ in the first eight or not at all. */
+static bool same_key(const uint8_t *a, const uint8_t *b, uint32_t bytes)
+{
+	uint64_t x, y, differ = 0;
+	uint32_t at = 0, p, q;
+
+	for (; at + 8 <= bytes; at += 8) {
+		memcpy(&x, a + at, 8);
+		memcpy(&y, b + at, 8);
+		differ |= x ^ y;
+	}
+	memcpy(&p, a + at, 4);
+	memcpy(&q, b + at, 4);
+	return (differ | (p ^ q)) == 0;
+}
+
+static_assert(V4_KEY_BYTES % 8 == 4 && V6_KEY_BYTES % 8 == 4, "same_key takes eights and one four");
+
 static struct flow_entry *find(const struct family *family, const uint8_t *key, uint64_t hash, uint32_t *at)
 {
 	*at = (uint32_t)hash & family->slot_mask;
@@ -445,32 +510,37 @@ static struct flow_entry *find(const struct family *family, const uint8_t *key, 
 		if ((uint32_t)slot == (uint32_t)hash) {
 			struct flow_entry *entry = entry_at(family, (uint32_t)(slot >> 32));
 
-			if (memcmp(entry->key, key, family->key_bytes) == 0)
+			if (same_key(entry->key, key, family->key_bytes))
 				return entry;
 		}
 		*at = (*at + 1) & family->slot_mask;
 	}
 }
 
-static int add_chunk(struct family *family)
+static int add_chunk(struct family *family, struct arena *arena)
 {
-	uint8_t **chunks = realloc(family->chunks, (family->chunk_count + 1) * sizeof(*chunks));
+	uint8_t **chunks = family->chunks;
 
-	if (chunks == NULL)
-		return -ENOMEM;
-	family->chunks = chunks;
-	chunks[family->chunk_count] = malloc((size_t)CHUNK_ENTRIES * family->stride);
+	if ((family->chunk_count & (family->chunk_count - 1)) == 0) { /* full at each power of two: double it */
+		chunks = realloc(chunks, (family->chunk_count != 0 ? family->chunk_count * 2 : 1) * sizeof(*chunks));
+		if (chunks == NULL)
+			return -ENOMEM;
+		family->chunks = chunks;
+	}
+	chunks[family->chunk_count] = arena_take(arena,
+		(size_t)CHUNK_ENTRIES * (family->stride + sizeof(struct flow_sample)));
 	if (chunks[family->chunk_count] == NULL)
 		return -ENOMEM;
 	family->chunk_count++;
 	return 0;
 }
 
-static struct flow_entry *insert(struct family *family, const uint8_t *key, uint64_t hash, uint32_t at)
+static struct flow_entry *insert(struct flow_table *table, struct family *family, const uint8_t *key, uint64_t hash,
+	uint32_t at)
 {
 	struct flow_entry *entry;
 
-	if (family->count == family->chunk_count << CHUNK_SHIFT && add_chunk(family) != 0)
+	if (family->count == family->chunk_count << CHUNK_SHIFT && add_chunk(family, table->arena) != 0)
 		return NULL;
 	if ((uint64_t)(family->count + 1) * 4 > ((uint64_t)family->slot_mask + 1) * 3) {
 		if (grow_index(family) != 0)
@@ -481,6 +551,7 @@ static struct flow_entry *insert(struct family *family, const uint8_t *key, uint
 	entry->bytes = 0;
 	entry->destinations = 0;
 	entry->packets = 0;
+	entry->sample = sample_at(family, family->count);
 	memcpy(entry->key, key, family->key_bytes);
 	family->slots[at] = slot_of(family->count++, hash);
 	return entry;
@@ -496,9 +567,9 @@ static void take_sample(struct flow_entry *entry, const struct flow_update *upda
 		return;
 	sample = update->sample(update->context);
 	if (entry->packets > 0 && update->time_us == entry->first_us &&
-		memcmp(&sample, &entry->sample, sizeof(sample)) >= 0)
+		memcmp(&sample, entry->sample, sizeof(sample)) >= 0)
 		return;
-	entry->sample = sample;
+	*entry->sample = sample;
 }
 
 static void update_entry(struct flow_table *table, struct flow_entry *entry, const struct flow_update *update)
@@ -541,7 +612,7 @@ static void count_overflow(struct flow_table *table, struct family *family, cons
 	hash = flow_key_hash(&overflow, table->budget->secret);
 	entry = find(family, overflow.bytes, hash, &at);
 	if (entry == NULL)
-		entry = insert(family, overflow.bytes, hash, at);
+		entry = insert(table, family, overflow.bytes, hash, at);
 	table->overflow_packets++;
 	if (entry != NULL)
 		update_entry(table, entry, update);
@@ -557,7 +628,7 @@ bool flow_table_count(struct flow_table *table, const struct flow_key *key, uint
 	struct flow_entry *entry = find(family, key->bytes, hash, &at);
 
 	if (entry == NULL && table->budget->flows < table->budget->flows_max) {
-		entry = insert(family, key->bytes, hash, at);
+		entry = insert(table, family, key->bytes, hash, at);
 		if (entry != NULL) {
 			table->budget->flows++;
 			table->limited_flows++;
@@ -588,7 +659,7 @@ uint64_t flow_table_sketch_overflow(const struct flow_table *table)
 
 static size_t family_memory(const struct family *family)
 {
-	return (size_t)family->chunk_count * CHUNK_ENTRIES * family->stride +
+	return (size_t)family->chunk_count * CHUNK_ENTRIES * (family->stride + sizeof(struct flow_sample)) +
 	       ((size_t)family->slot_mask + 1) * sizeof(uint64_t);
 }
 

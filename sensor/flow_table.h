@@ -15,6 +15,7 @@
 
 #include "schemas/labels.h"
 #include "schemas/sketch.h"
+#include "sensor/arena.h"
 
 #define FLOW_LABEL_BYTES  20
 #define FLOW_KEY_MAX      (32 + FLOW_LABEL_BYTES)
@@ -39,14 +40,17 @@ struct flow_sample {
 	uint8_t tcp_options[8]; /* kinds in order */
 };
 
-/** One flow as it lies in the table; `key` has as many bytes as its family needs. */
+/**
+ * One flow as it lies in the table; `key` has as many bytes as its family needs. For IPv4 it is one
+ * cache line: what every packet touches. The sample, touched by the first packet only, lies apart.
+ */
 struct flow_entry {
 	uint64_t bytes;
 	uint64_t destinations; /* see flow_entry_sketch */
+	struct flow_sample *sample;
 	uint32_t packets;
 	uint32_t first_us; /* since the window's start */
 	uint32_t last_us;
-	struct flow_sample sample;
 	uint8_t key[];
 };
 
@@ -97,11 +101,17 @@ void flow_key_labels(struct flow_labels *out, const uint8_t *key, size_t key_siz
 uint64_t flow_key_hash(const struct flow_key *key, uint64_t secret);
 uint32_t flow_key_shard(const struct flow_key *key, uint32_t shards);
 
-int flow_table_create(struct flow_table **out, struct flow_budget *budget);
+/** Makes an empty table whose flows lie in `arena`, which must outlive it, as must `budget`. */
+int flow_table_create(struct flow_table **out, struct flow_budget *budget, struct arena *arena);
 void flow_table_destroy(struct flow_table *table);
 
-/** Brings the key's cache line closer; call it some packets before flow_table_count. */
-void flow_table_prefetch(const struct flow_table *table, uint64_t hash, size_t key_size);
+/**
+ * Bring a key's memory closer, in steps some packets apart and some packets before
+ * flow_table_count: the index slot, the entry that it names, the destinations that this names.
+ */
+void flow_table_prefetch_slot(const struct flow_table *table, uint64_t hash, size_t key_size);
+void flow_table_prefetch_entry(const struct flow_table *table, uint64_t hash, size_t key_size);
+void flow_table_prefetch_destinations(const struct flow_table *table, uint64_t hash, size_t key_size);
 
 /**
  * Counts one packet. @return true when it was counted under its own key, false under overflow
@@ -113,12 +123,15 @@ size_t flow_table_flows(const struct flow_table *table);
 uint64_t flow_table_overflow_packets(const struct flow_table *table);
 uint64_t flow_table_sketch_overflow(const struct flow_table *table);
 
-/** Bytes of memory the table holds. */
+/** Bytes of memory the table uses, of its arena's and its own. */
 size_t flow_table_memory(const struct flow_table *table);
 
 /** Collects the entries of one family into `out` (room for flow_table_family_flows of them). */
 size_t flow_table_family_flows(const struct flow_table *table, unsigned ip_version);
 void flow_table_entries(const struct flow_table *table, unsigned ip_version, const struct flow_entry **out);
+
+/** Brings a listed entry closer, some entries before it is read. */
+void flow_entry_prefetch(const struct flow_entry *entry);
 
 /** Unpacks an entry's distinct destinations. */
 void flow_entry_sketch(const struct flow_entry *entry, struct sketch *out);

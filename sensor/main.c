@@ -1,6 +1,7 @@
 /*
  * hoshimi-sensor: wires options, capture, workers and the sink together, and shuts them down.
  */
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -291,6 +292,9 @@ int main(int argc, char **argv)
 	int rc;
 
 	install_signals();
+	/* every minute takes and frees the same large pieces: keep them, the kernel clears each page it gives */
+	mallopt(M_MMAP_THRESHOLD, 64 << 20);
+	mallopt(M_TRIM_THRESHOLD, 512 << 20);
 	rc = config_create(&config, PROGRAM_SENSOR);
 	if (rc == 0) {
 		rc = start(config, argc, argv, &msg);

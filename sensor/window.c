@@ -30,6 +30,7 @@ void window_destroy(struct window *window)
 		return;
 	for (unsigned i = 0; i < window->shards; i++)
 		flow_table_destroy(window->tables[i]);
+	arena_fini(&window->arena);
 	free(window->ledger.range_packets);
 	free(window);
 }

@@ -42,6 +42,7 @@ struct ledger {
 struct window {
 	uint64_t minute; /* number of the minute since the epoch */
 	struct ledger ledger;
+	struct arena arena; /* the tables' memory */
 	unsigned shards;
 	struct flow_table *tables[]; /* one per shard, NULL while unused */
 };

@@ -1,6 +1,7 @@
 /*
- * The loop runs in two strides over groups of frames: first decode, classify and hash each packet
- * and ask for its index slot, then count them, when the slots have arrived from memory.
+ * The loop runs in strides over groups of frames: first decode, classify and hash each packet and
+ * ask for its index slot; when the slots have arrived from memory, ask for the entries they name,
+ * then for the destinations those name; when all has arrived, count.
  */
 #include "sensor/worker.h"
 
@@ -229,7 +230,7 @@ static int table_of(struct worker *worker, struct window *window, uint32_t shard
 	int rc = 0;
 
 	if (window->tables[shard] == NULL)
-		rc = flow_table_create(&window->tables[shard], &worker->budgets[shard]);
+		rc = flow_table_create(&window->tables[shard], &worker->budgets[shard], &window->arena);
 	*out = window->tables[shard];
 	return rc;
 }
@@ -323,9 +324,14 @@ int worker_process(struct worker *worker, const struct frame *frames, size_t fra
 				return rc;
 			if (!is_pending)
 				continue;
-			flow_table_prefetch(next->table, next->hash, next->key.size);
+			flow_table_prefetch_slot(next->table, next->hash, next->key.size);
 			pending++;
 		}
+		for (size_t p = 0; p < pending; p++)
+			flow_table_prefetch_entry(worker->group[p].table, worker->group[p].hash, worker->group[p].key.size);
+		for (size_t p = 0; p < pending; p++)
+			flow_table_prefetch_destinations(worker->group[p].table, worker->group[p].hash,
+				worker->group[p].key.size);
 		for (size_t p = 0; p < pending; p++)
 			count(worker, &worker->group[p]);
 	}

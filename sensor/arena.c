@@ -1,0 +1,110 @@
+#include "sensor/arena.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#define LINE_BYTES        64
+#define FIRST_BLOCK_BYTES (16u << 10)
+#define HUGE_PAGE_BYTES   (2u << 20)
+#define LAST_BLOCK_BYTES  (8u << 20) /* blocks double up to this size */
+#define SPARES_MAX        64 /* blocks of the last size kept for the next minute: no page is cleared twice */
+
+struct arena_block {
+	struct arena_block *before;
+	size_t bytes;
+};
+
+static struct {
+	pthread_mutex_t lock;
+	struct arena_block *first;
+	unsigned count;
+} spares = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static struct arena_block *take_spare(void)
+{
+	struct arena_block *block;
+
+	pthread_mutex_lock(&spares.lock);
+	block = spares.first;
+	if (block != NULL) {
+		spares.first = block->before;
+		spares.count--;
+	}
+	pthread_mutex_unlock(&spares.lock);
+	return block;
+}
+
+static void give_back(struct arena_block *block)
+{
+	if (block->bytes == LAST_BLOCK_BYTES) {
+		pthread_mutex_lock(&spares.lock);
+		if (spares.count < SPARES_MAX) {
+			block->before = spares.first;
+			spares.first = block;
+			spares.count++;
+			block = NULL;
+		}
+		pthread_mutex_unlock(&spares.lock);
+	}
+	free(block);
+}
+
+static struct arena_block *make_block(size_t bytes)
+{
+	struct arena_block *block = NULL;
+
+	if (bytes < HUGE_PAGE_BYTES)
+		return aligned_alloc(LINE_BYTES, bytes);
+	if (bytes == LAST_BLOCK_BYTES)
+		block = take_spare();
+	if (block != NULL)
+		return block;
+	block = aligned_alloc(HUGE_PAGE_BYTES, bytes);
+	if (block != NULL)
+		(void)madvise(block, bytes, MADV_HUGEPAGE); /* a wish: without it everything works, slower */
+	return block;
+}
+
+static int add_block(struct arena *arena, size_t size)
+{
+	size_t bytes = arena->newest != NULL ? arena->newest->bytes * 2 : FIRST_BLOCK_BYTES;
+	struct arena_block *block;
+
+	if (bytes > LAST_BLOCK_BYTES)
+		bytes = LAST_BLOCK_BYTES;
+	while (bytes < size + LINE_BYTES)
+		bytes *= 2;
+	block = make_block(bytes);
+	if (block == NULL)
+		return -1;
+	block->before = arena->newest;
+	block->bytes = bytes;
+	arena->newest = block;
+	arena->used = LINE_BYTES; /* the block's own header, and what follows is aligned */
+	arena->held += bytes;
+	return 0;
+}
+
+void *arena_take(struct arena *arena, size_t size)
+{
+	void *piece;
+
+	size = (size + LINE_BYTES - 1) & ~(size_t)(LINE_BYTES - 1);
+	if ((arena->newest == NULL || arena->newest->bytes - arena->used < size) && add_block(arena, size) != 0)
+		return NULL;
+	piece = (char *)arena->newest + arena->used;
+	arena->used += size;
+	return piece;
+}
+
+void arena_fini(struct arena *arena)
+{
+	while (arena->newest != NULL) {
+		struct arena_block *before = arena->newest->before;
+
+		give_back(arena->newest);
+		arena->newest = before;
+	}
+	*arena = (struct arena){ 0 };
+}

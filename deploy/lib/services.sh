@@ -187,7 +187,9 @@ process_stop() {
 	local name=$1 seconds=${2:-20} pid
 
 	if pid=$(process_id "$name"); then
-		kill -TERM "$pid" 2>/dev/null || true
+		if ! kill -TERM "$pid" 2>/dev/null && process_is_running "$name"; then
+			die "may not end $name (process $pid): it was started by another user"
+		fi
 		if ! wait_until "$seconds" process_is_gone "$name"; then
 			warn "$name did not end within $seconds s, killing it"
 			process_kill "$name"

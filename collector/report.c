@@ -389,6 +389,13 @@ size_t report_rows_of(const struct report *report, enum dimension dimension, uns
 	return count;
 }
 
+uint64_t report_applied(const struct report *report)
+{
+	const struct report_row *total;
+
+	return report_rows_of(report, DIM_TOTAL, ROLE_COUNT, REPORT_ALL_BUCKETS, &total, 1) == 1 ? total->packets : 0;
+}
+
 int report_print(struct report *report, FILE *out)
 {
 	struct buffer text = { 0 };

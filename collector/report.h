@@ -86,6 +86,9 @@ struct report_selection {
 int report_select(const struct report *report, struct report_selection *out) MUST_CHECK;
 void report_selection_fini(struct report_selection *selection);
 
+/** Packets of all flow records applied so far; below books.counted while partitions are still being read. */
+uint64_t report_applied(const struct report *report);
+
 /** Renders as the query asks. @return 0 or -EIO, -ENOMEM */
 int report_print(struct report *report, FILE *out) MUST_CHECK;
 

@@ -53,6 +53,7 @@ static void csv_books(const struct report *report, struct buffer *out)
 	csv_book(out, "malformed", books->malformed);
 	csv_book(out, "not_dark", books->not_dark);
 	csv_book(out, "counted", books->counted);
+	csv_book(out, "applied", (int64_t)report_applied(report));
 	csv_book(out, "wire_bytes", books->wire_bytes);
 	csv_book(out, "first_ns", books->first_ns);
 	csv_book(out, "last_ns", books->last_ns);

@@ -27,6 +27,7 @@ static void json_base(const struct report *report, struct buffer *out)
 	json_open(out, '{');
 	json_member_text(out, "base", report->query.base);
 	json_member_text(out, "survey_scanners", "included");
+	json_member_uint(out, "applied", report_applied(report));
 	json_member_uint(out, "sensors", report->sensors);
 	nullable(out, "monitored_addresses", report->monitored_addresses);
 	nullable(out, "monitored_ipv6_prefixes", report->monitored_ipv6_prefixes);

@@ -196,6 +196,11 @@ static void loss_line(const struct report *report, struct buffer *out)
 	if (report->poison > 0)
 		snprintf(text + size, sizeof(text) - (size_t)size, ", %" PRIu64 " unreadable messages", report->poison);
 	line(out, "loss", text);
+	if (report_applied(report) != (uint64_t)books->counted) {
+		snprintf(text, sizeof(text), "%" PRIu64 " of %" PRId64 " counted packets are applied so far", report_applied(report),
+			books->counted);
+		line(out, "not complete", text);
+	}
 	for (size_t i = 0; i < report->gap_count; i++)
 		line(out, i == 0 ? "gaps" : "", report->gaps[i]);
 	if (books->dark_sender_packets > 0) {

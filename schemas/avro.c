@@ -460,6 +460,8 @@ static void skip_blocks(const struct avro_schema *schema, const struct node *nod
 			continue;
 		}
 		while (count-- > 0 && !r->truncated) {
+			const uint8_t *before = r->at;
+
 			if (seen++ == LIST_ITEMS_MAX) {
 				r->truncated = true;
 				return;
@@ -467,6 +469,8 @@ static void skip_blocks(const struct avro_schema *schema, const struct node *nod
 			if (node->type == NODE_MAP)
 				(void)avro_read_bytes(r);
 			skip_node(schema, items, r);
+			if (r->at == before)
+				count = 0; /* items of no size: nothing more to skip, however many */
 		}
 	}
 }
@@ -542,7 +546,9 @@ static int decode_list(const struct avro_schema *schema, const struct node *node
 		int rc;
 
 		if (count < 0) {
-			count = -(count + 1) + 1; /* a block with its size in front; the size is not needed */
+			if (count == INT64_MIN)
+				return FAIL_FORMAT; /* has no positive of its own */
+			count = -count; /* a block with its size in front; the size is not needed */
 			(void)avro_read_long(r);
 		}
 		if (count < 0 || (uint64_t)count > LIST_ITEMS_MAX - list->count || (uint64_t)count > bytes_left(r))

@@ -172,7 +172,9 @@ static int read_metadata(struct byte_reader *r, struct header *header)
 		if (r->truncated || count == 0)
 			return r->truncated ? FAIL_TRUNCATED : 0;
 		if (count < 0) {
-			count = -(count + 1) + 1;
+			if (count == INT64_MIN)
+				return FAIL_FORMAT;
+			count = -count;
 			(void)avro_read_long(r); /* the block's size is not needed */
 		}
 		for (; count > 0; count--) {

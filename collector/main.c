@@ -2,7 +2,6 @@
  * hoshimi-collector: starts the views, each in a thread of its own, and ends them together.
  */
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -14,12 +13,12 @@
 #include "collector/view.h"
 #include "schemas/base/kafka.h"
 #include "schemas/base/log.h"
+#include "schemas/base/reload.h"
+#include "schemas/base/signals.h"
 #include "schemas/base/versions.h"
 
 #define VIEWS_MAX  8
 #define END_WAIT_S 10 /* a view may be inside a call that waits for a server */
-
-static volatile bool stop_requested;
 
 struct running_view {
 	const struct view *view;
@@ -30,26 +29,11 @@ struct running_view {
 	struct message msg;
 };
 
-static void on_stop(int signal_number)
-{
-	(void)signal_number;
-	stop_requested = true;
-}
-
-static void install_signals(void)
-{
-	struct sigaction stop = { .sa_handler = on_stop }, ignore = { .sa_handler = SIG_IGN };
-
-	sigaction(SIGTERM, &stop, NULL);
-	sigaction(SIGINT, &stop, NULL);
-	sigaction(SIGPIPE, &ignore, NULL);
-}
-
 static void *view_main(void *context)
 {
 	struct running_view *running = context;
 
-	running->rc = running->view->run(running->config, &stop_requested, &running->msg);
+	running->rc = running->view->run(running->config, &signals_stop, &running->msg);
 	running->is_over = true;
 	return NULL;
 }
@@ -102,7 +86,7 @@ static int end_views(struct running_view *running, size_t count, struct message 
 	time_t deadline_s = time(NULL) + END_WAIT_S;
 	int rc = 0;
 
-	stop_requested = true;
+	signals_stop = true;
 	while (!all_are_over(running, count) && time(NULL) < deadline_s)
 		pause_shortly();
 	for (size_t i = 0; i < count; i++) {
@@ -121,7 +105,7 @@ static int end_views(struct running_view *running, size_t count, struct message 
 	return rc;
 }
 
-static int run_views(const struct config *config, struct message *msg)
+static int run_views(const struct config *config, int argc, char **argv, struct message *msg)
 {
 	struct running_view running[VIEWS_MAX];
 	size_t count, started = 0;
@@ -134,8 +118,11 @@ static int run_views(const struct config *config, struct message *msg)
 			rc = -EAGAIN;
 	if (rc == 0)
 		log_info("views started count=%zu group=%s", count, config_text(config, OPT_COLLECTOR_GROUP));
-	while (rc == 0 && !stop_requested && !any_is_over(running, count))
+	while (rc == 0 && !signals_stop && !any_is_over(running, count)) {
 		pause_shortly();
+		if (signals_take_reload())
+			reload_check(PROGRAM_COLLECTOR, argc, argv);
+	}
 	if (rc != 0)
 		return rc;
 	return end_views(running, count, msg);
@@ -154,12 +141,14 @@ static int create_topics(const struct config *config, struct message *msg)
 		(uint32_t)config_u64(config, OPT_COLLECTOR_REPLICATION), print_line, msg);
 }
 
-static int run(const struct config *config, struct message *msg)
+static int run(const struct config *config, int argc, char **argv, struct message *msg)
 {
 	struct running_view views[VIEWS_MAX];
 	size_t count;
 	int rc;
 
+	if (config_text(config, OPT_COLLECTOR_HTTP) != NULL)
+		return config_refuse(config, OPT_COLLECTOR_HTTP, msg, "there is no HTTP server yet");
 	if (config_bool(config, OPT_CHECK)) {
 		rc = find_views(config, views, &count, msg);
 		if (rc == 0)
@@ -174,7 +163,7 @@ static int run(const struct config *config, struct message *msg)
 		message_set(msg, "--report and --print need -i FILE|-; counters in Redis are shown by hoshimi-report");
 		return FAIL_USAGE;
 	}
-	return run_views(config, msg);
+	return run_views(config, argc, argv, msg);
 }
 
 static int start(struct config *config, int argc, char **argv, struct message *msg)
@@ -193,7 +182,7 @@ static int start(struct config *config, int argc, char **argv, struct message *m
 		return 0;
 	}
 	log_init("hoshimi-collector", log_level_of(config_text(config, OPT_LOG_LEVEL)));
-	return run(config, msg);
+	return run(config, argc, argv, msg);
 }
 
 int main(int argc, char **argv)
@@ -202,7 +191,7 @@ int main(int argc, char **argv)
 	struct config *config;
 	int rc;
 
-	install_signals();
+	signals_install();
 	rc = config_create(&config, PROGRAM_COLLECTOR);
 	if (rc == 0) {
 		rc = start(config, argc, argv, &msg);

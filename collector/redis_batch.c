@@ -14,7 +14,8 @@
 #include "collector/hyperloglog.h"
 #include "schemas/base/json.h"
 
-#define PFADD_MAX 1000 /* more actors of one counter go as a finished sketch */
+#define BLOCK_BYTES 64 /* "service:backscatter:icmp6:1023" */
+#define PFADD_MAX   1000 /* more actors of one counter go as a finished sketch */
 
 struct builder {
 	struct redis_batch *batch;
@@ -142,7 +143,7 @@ static void field_word(struct builder *b, const struct tally_key *key)
 static bool same_hash(uint64_t a, uint64_t b)
 {
 	struct tally_key x = tally_unpack(a), y = tally_unpack(b);
-	char name_x[REDIS_KEY_BYTES], name_y[REDIS_KEY_BYTES];
+	char name_x[BLOCK_BYTES], name_y[BLOCK_BYTES];
 
 	if (x.dimension != y.dimension || x.bucket_s != y.bucket_s)
 		return false;
@@ -153,7 +154,7 @@ static bool same_hash(uint64_t a, uint64_t b)
 	return strcmp(name_x, name_y) == 0;
 }
 
-static void add_hash(struct builder *b, const uint64_t *keys, size_t count, const char *block)
+static void add_hash(struct builder *b, const uint64_t *keys, size_t count, const char block[BLOCK_BYTES])
 {
 	struct tally_key first = tally_unpack(keys[0]);
 	char name[REDIS_KEY_BYTES];
@@ -181,7 +182,7 @@ static int add_counters(struct builder *b)
 {
 	uint64_t *keys = count_map_keys(&b->tally->counters);
 	size_t count = b->tally->counters.count;
-	char block[REDIS_KEY_BYTES];
+	char block[BLOCK_BYTES];
 
 	if (keys == NULL)
 		return -ENOMEM;

@@ -15,9 +15,11 @@
 #include "collector/message_records.h"
 #include "collector/redis_batch.h"
 #include "schemas/base/log.h"
+#include "schemas/base/signals.h"
 
 #define POLL_MS         100
 #define RETRY_S         1
+#define VERIFY_S        5 /* a Redis that was emptied or restored heals so soon, also without traffic */
 #define ACTORS_MAX      1000000 /* pairs in a batch: bounds its memory and the script's arguments */
 
 /* One of our partitions. */
@@ -45,6 +47,8 @@ struct count_view {
 	uint64_t batch_flows;
 	time_t batch_s;
 	time_t retry_at_s;
+	time_t verify_at_s;
+	uint64_t applied_flows, applied_batches;
 	struct message fatal; /* what cannot be cured by trying again */
 	bool is_failed;
 };
@@ -210,6 +214,8 @@ static void apply(struct count_view *view, uint32_t number)
 			partition->next, &view->batch, &msg);
 	switch (outcome) {
 	case APPLY_DONE:
+		view->applied_flows += partition->tally.flows;
+		view->applied_batches++;
 		partition->from = partition->next;
 		partition->is_stored = true;
 		tally_clear(&partition->tally);
@@ -226,6 +232,35 @@ static void apply(struct count_view *view, uint32_t number)
 		log_warning("redis did not answer, asking it for its watermark partition=%u error=\"%s\"", number, msg.text);
 		lose_position(view, number);
 		break;
+	}
+}
+
+/* Asks Redis for its watermarks now and then: they may have changed behind our back. */
+static void verify(struct count_view *view)
+{
+	struct message msg = { 0 };
+
+	if (now_s() < view->verify_at_s)
+		return;
+	view->verify_at_s = now_s() + VERIFY_S;
+	for (uint32_t i = 0; i < view->partition_count; i++) {
+		struct count_partition *partition = &view->partitions[i];
+		int64_t stored = -1;
+		int rc = 0;
+
+		if (!partition->is_ours || !partition->is_positioned)
+			continue;
+		rc = redis_store_connect(view->store, true, &msg);
+		if (rc == 0)
+			rc = redis_store_watermark(view->store, i, &stored, &msg);
+		if (rc == 0 && stored == (partition->is_stored ? partition->from : -1))
+			continue;
+		if (rc == 0)
+			log_warning("redis has another watermark than it was given, starting again from it partition=%u "
+				    "given=%lld stored=%lld", i, (long long)partition->from, (long long)stored);
+		else
+			log_warning("redis does not answer partition=%u error=\"%s\"", i, msg.text);
+		lose_position(view, i);
 	}
 }
 
@@ -312,6 +347,10 @@ static int loop(struct count_view *view, struct message *msg)
 		}
 		geo_refresh(view->geo);
 		apply_due(view, false);
+		verify(view);
+		if (signals_take_statistics())
+			log_info("view count flows=%llu batches=%llu", (unsigned long long)view->applied_flows,
+				(unsigned long long)view->applied_batches);
 		if (needs_recovery(view))
 			recover(view);
 	}

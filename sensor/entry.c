@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "schemas/base/log.h"
+#include "schemas/base/signals.h"
 
 #define MESSAGE_CUT_BYTES (768u << 10) /* below brokers' usual limit of 1 MiB before compression */
 #define PARTS_REMEMBERED 65536 /* minutes whose next part number is known; a power of two */
@@ -128,6 +129,20 @@ void entry_closer_destroy(struct entry_closer *closer)
 const struct ledger *entry_closer_totals(const struct entry_closer *closer)
 {
 	return &closer->totals;
+}
+
+void entry_closer_statistics(const struct entry_closer *closer)
+{
+	const struct ledger *totals = &closer->totals;
+
+	if (!signals_take_statistics())
+		return;
+	log_info("closed minutes frames=%llu non_ip=%llu malformed=%llu not_dark=%llu counted=%llu kernel_drops=%llu "
+		 "interface_drops=%llu last_minute=%llu",
+		(unsigned long long)totals->frames, (unsigned long long)totals->non_ip,
+		(unsigned long long)ledger_malformed(totals), (unsigned long long)totals->not_dark,
+		(unsigned long long)totals->counted, (unsigned long long)totals->kernel_drops,
+		(unsigned long long)totals->interface_drops, (unsigned long long)(closer->minute * 60));
 }
 
 /* ---- sorting ---- */

@@ -78,5 +78,8 @@ struct entry_interval {
 int entry_closer_close(struct entry_closer *closer, struct window **windows, size_t count,
 	const struct entry_interval *interval) MUST_CHECK;
 
+/** Logs the sums so far when SIGUSR1 asked for it. */
+void entry_closer_statistics(const struct entry_closer *closer);
+
 /** Sum of all ledgers closed so far. */
 const struct ledger *entry_closer_totals(const struct entry_closer *closer);

@@ -53,6 +53,8 @@ struct live {
 	const struct config *config;
 	struct entry_closer *closer;
 	const volatile bool *stop;
+	void (*tick)(void *context);
+	void *context;
 	size_t interface_count;
 	uint32_t snap_bytes;
 	struct live_worker *workers;
@@ -380,6 +382,7 @@ static int watch_clock(struct live *live)
 	while (rc == 0 && !*live->stop) {
 		uint64_t over = (now_ns() - late_ns) / WINDOW_NS; /* minutes before this one are over */
 
+		live->tick(live->context);
 		rc = worker_failure(live);
 		if (rc == 0 && over > next) {
 			rc = ask_workers(live, REQUEST_CLOSE, over - 1);
@@ -499,10 +502,10 @@ static void join_stopped(struct live *live)
 }
 
 int live_run(const struct config *config, const struct worker_options *worker, struct entry_closer *closer,
-	const volatile bool *stop, struct message *msg)
+	const volatile bool *stop, void (*tick)(void *context), void *context, struct message *msg)
 {
 	struct live live = {
-		.config = config, .closer = closer, .stop = stop,
+		.config = config, .closer = closer, .stop = stop, .tick = tick, .context = context,
 		.interface_count = config_list(config, OPT_SENSOR_INTERFACE)->count,
 		.snap_bytes = (uint32_t)config_u64(config, OPT_SENSOR_SNAP_BYTES),
 		.worker_count = (unsigned)config_u64(config, OPT_SENSOR_WORKERS),

@@ -13,10 +13,10 @@
 #include "sensor/worker.h"
 
 /**
- * Captures until `*stop` is set, then reads out the rings and closes the open minute with the
+ * Captures until `*stop` is set, calling `tick` ten times a second, then reads out the rings and closes the open minute with the
  * seconds it was really observed.
  *
  * @return 0, FAIL_USAGE, or a negative code with `msg` saying what to do
  */
 int live_run(const struct config *config, const struct worker_options *worker, struct entry_closer *closer,
-	const volatile bool *stop, struct message *msg) MUST_CHECK;
+	const volatile bool *stop, void (*tick)(void *context), void *context, struct message *msg) MUST_CHECK;

@@ -2,7 +2,6 @@
  * hoshimi-sensor: wires options, capture, workers and the sink together, and shuts them down.
  */
 #include <malloc.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -11,6 +10,8 @@
 #include "schemas/base/kafka.h"
 #include "schemas/base/log.h"
 #include "schemas/base/options.h"
+#include "schemas/base/reload.h"
+#include "schemas/base/signals.h"
 #include "schemas/base/versions.h"
 #include "sensor/capture_filter.h"
 #include "sensor/capture_live.h"
@@ -19,10 +20,10 @@
 #include "sensor/sink.h"
 #include "sensor/sink_kafka.h"
 
-static volatile bool stop_requested;
-
 struct sensor {
 	const struct config *config;
+	int argc; /* as given, for a reload */
+	char **argv;
 	struct darknet *darknet;
 	struct sink *sink;
 	struct entry_closer *closer;
@@ -30,21 +31,6 @@ struct sensor {
 	uint32_t partitions;
 	struct summary *summary;
 };
-
-static void on_stop(int signal_number)
-{
-	(void)signal_number;
-	stop_requested = true;
-}
-
-static void install_signals(void)
-{
-	struct sigaction stop = { .sa_handler = on_stop }, ignore = { .sa_handler = SIG_IGN };
-
-	sigaction(SIGTERM, &stop, NULL);
-	sigaction(SIGINT, &stop, NULL);
-	sigaction(SIGPIPE, &ignore, NULL);
-}
 
 static int load_darknet(struct sensor *sensor, struct message *msg)
 {
@@ -88,6 +74,8 @@ static int check_options(const struct config *config, struct message *msg)
 	bool listens = config_list(config, OPT_SENSOR_INTERFACE)->count > 0;
 	const char *filter = config_text(config, OPT_SENSOR_FILTER);
 
+	if (config_text(config, OPT_SENSOR_HTTP) != NULL)
+		return config_refuse(config, OPT_SENSOR_HTTP, msg, "there is no HTTP server yet");
 	if (reads == listens) {
 		message_set(msg, reads ? "-r and -i exclude each other" : "nothing to read: give -r FILE… or -i IFACE…");
 		return FAIL_USAGE;
@@ -128,7 +116,7 @@ static int open_sink(struct sensor *sensor, struct message *msg)
 	if (output == NULL)
 		return 0;
 	if (wants_kafka(sensor->config))
-		return sink_kafka_open(&sensor->sink, sensor->config, &stop_requested, &sensor->origin,
+		return sink_kafka_open(&sensor->sink, sensor->config, &signals_stop, &sensor->origin,
 			&sensor->partitions, msg);
 	return sink_file_open(&sensor->sink, output, &sensor->origin, msg);
 }
@@ -195,7 +183,7 @@ static int run_replay(struct sensor *sensor, struct message *msg)
 		.worker = worker_options_of(sensor),
 		.workers = (unsigned)config_u64(sensor->config, OPT_SENSOR_WORKERS),
 		.shows_progress = isatty(STDERR_FILENO) == 1,
-		.stop = &stop_requested,
+		.stop = &signals_stop,
 	};
 	struct capture_merge *merge;
 	bool is_damaged;
@@ -215,10 +203,19 @@ static int run_replay(struct sensor *sensor, struct message *msg)
 	return rc == 0 && is_damaged ? FAIL_FORMAT : rc;
 }
 
+static void on_tick(void *context)
+{
+	const struct sensor *sensor = context;
+
+	entry_closer_statistics(sensor->closer);
+	if (signals_take_reload())
+		reload_check(PROGRAM_SENSOR, sensor->argc, sensor->argv);
+}
+
 static int run_live(struct sensor *sensor, struct message *msg)
 {
 	struct worker_options worker = worker_options_of(sensor);
-	int rc = live_run(sensor->config, &worker, sensor->closer, &stop_requested, msg);
+	int rc = live_run(sensor->config, &worker, sensor->closer, &signals_stop, on_tick, sensor, msg);
 
 	if (rc == 0)
 		rc = sensor->sink->finish(sensor->sink, msg);
@@ -247,9 +244,9 @@ static int run_pass(struct sensor *sensor, bool *again, struct message *msg)
 	return rc;
 }
 
-static int run(const struct config *config, struct message *msg)
+static int run(const struct config *config, int argc, char **argv, struct message *msg)
 {
-	struct sensor sensor = { .config = config };
+	struct sensor sensor = { .config = config, .argc = argc, .argv = argv };
 	bool again = true;
 	int rc = check_options(config, msg);
 
@@ -282,7 +279,7 @@ static int start(struct config *config, int argc, char **argv, struct message *m
 	log_init("hoshimi-sensor", log_level_of(config_text(config, OPT_LOG_LEVEL)));
 	if (config_bool(config, OPT_SENSOR_LIST_INTERFACES))
 		return capture_live_list(stdout, msg);
-	return run(config, msg);
+	return run(config, argc, argv, msg);
 }
 
 int main(int argc, char **argv)
@@ -291,7 +288,7 @@ int main(int argc, char **argv)
 	struct config *config;
 	int rc;
 
-	install_signals();
+	signals_install();
 	/* every minute takes and frees the same large pieces: keep them, the kernel clears each page it gives */
 	mallopt(M_MMAP_THRESHOLD, 64 << 20);
 	mallopt(M_TRIM_THRESHOLD, 512 << 20);

@@ -259,6 +259,7 @@ static int read_all(struct replay *replay)
 			break;
 		rc = process_batch(replay, batch);
 		show_progress(replay);
+		entry_closer_statistics(replay->closer);
 	}
 	if (replay->options->shows_progress)
 		fprintf(stderr, "\r\033[K");

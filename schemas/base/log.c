@@ -40,6 +40,13 @@ void log_init(const char *program, enum log_level level)
 	pthread_mutex_unlock(&sink.lock);
 }
 
+void log_set_level(enum log_level level)
+{
+	pthread_mutex_lock(&sink.lock);
+	sink.level = level;
+	pthread_mutex_unlock(&sink.lock);
+}
+
 enum log_level log_level_of(const char *word)
 {
 	for (unsigned i = 0; word != NULL && i < sizeof(level_names) / sizeof(level_names[0]); i++)
@@ -73,13 +80,15 @@ void log_write(enum log_level level, const char *format, ...)
 	char line[LINE_BYTES];
 	va_list args;
 
-	if (level > sink.level)
-		return;
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
 
 	pthread_mutex_lock(&sink.lock);
+	if (level > sink.level) {
+		pthread_mutex_unlock(&sink.lock);
+		return;
+	}
 	snprintf(line, sizeof(line), "%s: %s: %s", sink.program, level_names[level], text);
 	if (!is_repeat(line, time(NULL)))
 		print_line(line);

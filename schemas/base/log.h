@@ -16,6 +16,9 @@ enum log_level { LOG_ERROR_LEVEL, LOG_WARNING_LEVEL, LOG_INFO_LEVEL, LOG_DEBUG_L
 /** Sets the program's name (static storage) and the least urgent level that is printed. */
 void log_init(const char *program, enum log_level level);
 
+/** Changes the least urgent level that is printed. */
+void log_set_level(enum log_level level);
+
 /** The level of a word of the option: error, warning, info, debug; info for any other. */
 enum log_level log_level_of(const char *word);
 

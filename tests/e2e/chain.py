@@ -413,8 +413,7 @@ def test_kill_redis(capture, summary, reference):
     services("redis_kill")
     time.sleep(2)
     services("redis_start")
-    sender.stdin.close()
-    sender.wait(timeout=60)
+    stop(sender, signal.SIGKILL)
     with open(capture, "rb") as whole:
         sensor(prefix, "-r", "-", "--replay-id", "slow", stdin=whole)
     settle(prefix, database, summary, reference, "Redis killed")

@@ -1,7 +1,7 @@
 /*
- * Counters come sorted by dimension, minute and label, so those of one hash lie together: each
- * hash costs a read and a write per batch, however many labels it holds. Every operation names its
- * minute's, hour's and day's key; the script adds to all three.
+ * Minutes are first rolled up to hours and days here, so that the script touches each key once a
+ * batch. Counters come sorted by dimension, bucket and label, so those of one hash lie together:
+ * each hash costs a read and a write per batch, however many labels it holds.
  */
 #include "collector/redis_batch.h"
 
@@ -23,6 +23,7 @@ struct builder {
 	const char *prefix;
 	const struct redis_lifetimes *lifetimes;
 	struct count_map known; /* hash of a key's text → its number */
+	enum period period;     /* being built */
 	bool failed;
 };
 
@@ -81,6 +82,18 @@ static void target(struct builder *b, const char *key, char type, uint64_t lifet
 	number_word(b, lifetime_s);
 }
 
+/* The key of a bucket of the period being built. */
+static void period_op(struct builder *b, char letter, int64_t start_s, const char *name, char type)
+{
+	char key[REDIS_KEY_BYTES];
+
+	op(b, letter);
+	count_word(b, 1);
+	redis_bucket_key(key, b->prefix, 0, period_name(b->period), start_s, name);
+	target(b, key, type, b->lifetimes->seconds[b->period]);
+}
+
+/* The keys of a minute's minute, hour and day: for what is little. */
 static void bucket_targets(struct builder *b, int64_t minute_s, const char *name, char type)
 {
 	char key[REDIS_KEY_BYTES];
@@ -154,50 +167,124 @@ static bool same_hash(uint64_t a, uint64_t b)
 	return strcmp(name_x, name_y) == 0;
 }
 
-static void add_hash(struct builder *b, const uint64_t *keys, size_t count, const char block[BLOCK_BYTES])
+static void add_hash(struct builder *b, struct count_map *sums, const uint64_t *keys, size_t count,
+	const char block[BLOCK_BYTES])
 {
 	struct tally_key first = tally_unpack(keys[0]);
 	char name[REDIS_KEY_BYTES];
 
 	for (unsigned what = 0; what < 2; what++) {
 		snprintf(name, sizeof(name), "%s:%s", what == 0 ? "packets" : "bytes", block);
-		bucket_op(b, 'H', first.bucket_s, name, 'h');
+		period_op(b, 'H', first.bucket_s, name, 'h');
 		count_word(b, count);
 		for (size_t i = 0; i < count; i++) {
-			const struct tally_value *value = count_map_at(&b->tally->counters, keys[i]);
+			const struct tally_value *value = count_map_at(sums, keys[i]);
 			struct tally_key key = tally_unpack(keys[i]);
 
 			field_word(b, &key);
 			number_word(b, what == 0 ? value->packets : value->bytes);
 		}
 	}
-	if (has_blocks(first.dimension)) {
-		bucket_op(b, 'S', first.bucket_s, "blocks", 'e');
-		count_word(b, 1);
-		text_word(b, block);
+}
+
+/* The names of a bucket's block hashes, so that readers find them. */
+static void add_block_names(struct builder *b, const uint64_t *keys, size_t count)
+{
+	char block[BLOCK_BYTES], last[BLOCK_BYTES] = "";
+	size_t names = 0;
+
+	for (unsigned pass = 0; pass < 2; pass++) { /* count, then name */
+		if (pass == 1 && names == 0)
+			return;
+		if (pass == 1) {
+			period_op(b, 'S', tally_unpack(keys[0]).bucket_s, "blocks", 'e');
+			count_word(b, names);
+			last[0] = '\0';
+		}
+		for (size_t i = 0; i < count; i++) {
+			struct tally_key key = tally_unpack(keys[i]);
+
+			block_name(block, sizeof(block), &key);
+			if (strcmp(block, last) == 0)
+				continue;
+			memcpy(last, block, sizeof(last));
+			names += pass == 0;
+			if (pass == 1)
+				text_word(b, block);
+		}
 	}
+}
+
+static void add_blocks(struct builder *b, const uint64_t *keys, size_t count)
+{
+	for (size_t i = 0; i < count;) {
+		struct tally_key first = tally_unpack(keys[i]);
+		size_t end = i + 1;
+
+		for (; end < count; end++) {
+			struct tally_key key = tally_unpack(keys[end]);
+
+			if (key.dimension != first.dimension || key.bucket_s != first.bucket_s)
+				break;
+		}
+		if (has_blocks(first.dimension))
+			add_block_names(b, &keys[i], end - i);
+		i = end;
+	}
+}
+
+static uint64_t rolled_up(const struct builder *b, uint64_t packed)
+{
+	struct tally_key key = tally_unpack(packed);
+
+	key.bucket_s = period_start(b->period, key.bucket_s, b->lifetimes->day_offset_s);
+	return tally_pack(&key);
+}
+
+static int roll_up(const struct builder *b, struct count_map *sums)
+{
+	const struct tally_value *value;
+	size_t cursor = 0;
+	uint64_t packed;
+	int rc = count_map_init(sums, sizeof(struct tally_value));
+
+	while (rc == 0 && (value = count_map_next(&b->tally->counters, &cursor, &packed)) != NULL) {
+		struct tally_value *sum = count_map_at(sums, rolled_up(b, packed));
+
+		if (sum == NULL)
+			return -ENOMEM;
+		sum->packets += value->packets;
+		sum->bytes += value->bytes;
+	}
+	return rc;
 }
 
 static int add_counters(struct builder *b)
 {
-	uint64_t *keys = count_map_keys(&b->tally->counters);
-	size_t count = b->tally->counters.count;
+	struct count_map sums = { 0 };
 	char block[BLOCK_BYTES];
+	uint64_t *keys = NULL;
+	int rc = roll_up(b, &sums);
 
-	if (keys == NULL)
-		return -ENOMEM;
-	for (size_t i = 0; i < count;) {
+	if (rc == 0)
+		keys = count_map_keys(&sums);
+	for (size_t i = 0; keys != NULL && i < sums.count;) {
 		struct tally_key key = tally_unpack(keys[i]);
 		size_t end = i + 1;
 
-		while (end < count && same_hash(keys[i], keys[end]))
+		while (end < sums.count && same_hash(keys[i], keys[end]))
 			end++;
 		block_name(block, sizeof(block), &key);
-		add_hash(b, &keys[i], end - i, block);
+		add_hash(b, &sums, &keys[i], end - i, block);
 		i = end;
 	}
+	if (keys != NULL)
+		add_blocks(b, keys, sums.count);
+	else
+		rc = -ENOMEM;
 	free(keys);
-	return 0;
+	count_map_fini(&sums);
+	return rc;
 }
 
 /* ---- actors ---- */
@@ -231,7 +318,7 @@ static void add_actor_group(struct builder *b, const struct tally_actor *actors,
 		snprintf(name, sizeof(name), "actors:service:%s:%s", role_name(tally_service_role(key.label)), text);
 	else
 		snprintf(name, sizeof(name), "actors:%s:%s", tally_dimension_name(key.dimension), text);
-	bucket_op(b, count > PFADD_MAX ? 'D' : 'P', key.bucket_s, name, 's');
+	period_op(b, count > PFADD_MAX ? 'D' : 'P', key.bucket_s, name, 's');
 	if (count > PFADD_MAX) {
 		add_sketch(b, actors, count);
 		return;
@@ -241,13 +328,28 @@ static void add_actor_group(struct builder *b, const struct tally_actor *actors,
 		redis_words_add(&b->batch->ops, &actors[i].actor, sizeof(actors[i].actor));
 }
 
-static void add_actors(struct builder *b)
+/* Pairs of (counter, actor) sorted, each once; from minute to minute an actor comes again. */
+static size_t sort_pairs(struct tally_actor *actors, size_t count)
 {
-	struct tally_actor *actors = b->tally->actors;
-	size_t count = b->tally->actor_count;
+	size_t kept = 0;
 
-	if (count > 0)
-		qsort(actors, count, sizeof(*actors), compare_actors);
+	qsort(actors, count, sizeof(*actors), compare_actors);
+	for (size_t i = 0; i < count; i++)
+		if (kept == 0 || compare_actors(&actors[kept - 1], &actors[i]) != 0)
+			actors[kept++] = actors[i];
+	return kept;
+}
+
+static int add_actors(struct builder *b)
+{
+	size_t count = b->tally->actor_count;
+	struct tally_actor *actors = malloc((count + 1) * sizeof(*actors));
+
+	if (actors == NULL)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++)
+		actors[i] = (struct tally_actor){ rolled_up(b, b->tally->actors[i].key), b->tally->actors[i].actor };
+	count = count > 0 ? sort_pairs(actors, count) : 0;
 	for (size_t i = 0; i < count;) {
 		size_t end = i + 1;
 
@@ -256,6 +358,8 @@ static void add_actors(struct builder *b)
 		add_actor_group(b, &actors[i], end - i);
 		i = end;
 	}
+	free(actors);
+	return 0;
 }
 
 static void add_as_names(struct builder *b)
@@ -381,31 +485,32 @@ static void add_ledger(struct builder *b, const struct tally_ledger *ledger)
 }
 
 /* Which buckets exist: one sorted set a period. */
-static void add_bucket(struct builder *b, int64_t minute_s)
+static int add_buckets(struct builder *b)
 {
+	struct count_map starts;
+	int rc = count_map_init(&starts, 0);
+	size_t cursor = 0;
+	uint64_t packed, start;
 	char name[64];
 
-	for (unsigned period = 0; period < PERIOD_COUNT; period++) {
-		snprintf(name, sizeof(name), "buckets:%s", period_name((enum period)period));
+	for (size_t i = 0; rc == 0 && i < b->tally->ledger_count; i++) {
+		start = (uint64_t)period_start(b->period, b->tally->ledgers[i].minute_ms / 1000, b->lifetimes->day_offset_s);
+		rc = count_map_at(&starts, start) != NULL ? 0 : -ENOMEM;
+	}
+	while (rc == 0 && count_map_next(&b->tally->counters, &cursor, &packed) != NULL) {
+		start = (uint64_t)tally_unpack(rolled_up(b, packed)).bucket_s;
+		rc = count_map_at(&starts, start) != NULL ? 0 : -ENOMEM;
+	}
+	if (rc == 0 && starts.count > 0) {
+		snprintf(name, sizeof(name), "buckets:%s", period_name(b->period));
 		plain_op(b, 'Z', name, 'z');
-		count_word(b, 1);
-		redis_words_int(&b->batch->ops, period_start((enum period)period, minute_s, b->lifetimes->day_offset_s));
+		count_word(b, starts.count);
+		cursor = 0;
+		while (count_map_next(&starts, &cursor, &start) != NULL)
+			redis_words_int(&b->batch->ops, (int64_t)start);
 	}
-}
-
-static void add_buckets(struct builder *b)
-{
-	size_t cursor = 0;
-	uint64_t packed;
-
-	for (size_t i = 0; i < b->tally->ledger_count; i++)
-		add_bucket(b, b->tally->ledgers[i].minute_ms / 1000);
-	while (count_map_next(&b->tally->counters, &cursor, &packed) != NULL) {
-		struct tally_key key = tally_unpack(packed);
-
-		if (key.dimension == DIM_TOTAL)
-			add_bucket(b, key.bucket_s);
-	}
+	count_map_fini(&starts);
+	return rc;
 }
 
 static void add_poison(struct builder *b, uint32_t partition)
@@ -435,12 +540,16 @@ int redis_batch_build(struct redis_batch *batch, struct tally *tally, const char
 	if (rc != 0)
 		return rc;
 	clear(batch);
-	rc = add_counters(&b);
-	add_actors(&b);
+	for (b.period = PERIOD_MINUTE; rc == 0 && b.period < PERIOD_COUNT; b.period++) {
+		rc = add_counters(&b);
+		if (rc == 0)
+			rc = add_actors(&b);
+		if (rc == 0)
+			rc = add_buckets(&b);
+	}
 	add_as_names(&b);
 	for (size_t i = 0; i < tally->ledger_count; i++)
 		add_ledger(&b, &tally->ledgers[i]);
-	add_buckets(&b);
 	add_poison(&b, partition);
 	count_map_fini(&b.known);
 	if (rc == 0 && (b.failed || batch->keys.failed || batch->ops.failed || batch->types.failed))

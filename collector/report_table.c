@@ -168,7 +168,7 @@ static void monitored_line(const struct report *report, struct buffer *out)
 			grouped((uint64_t)report->monitored_addresses, addresses), report->monitored_ipv6_prefixes);
 	line(out, "monitored", text);
 	if (report->address_ms > 0) {
-		snprintf(text, sizeof(text), "%.2f packets per address and day",
+		snprintf(text, sizeof(text), "%.2f packets per monitored IPv4 address and day",
 			(double)report->books.counted / ((double)report->address_ms / 86400000.0));
 		line(out, "rate", text);
 	}

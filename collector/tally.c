@@ -208,7 +208,7 @@ const char *tally_label(const struct tally *tally, enum dimension dimension, uin
 		return label == UNKNOWN_LABEL ? "unknown" : out;
 	case DIM_ASN:
 		snprintf(out, LABEL_TEXT_BYTES, "%u", label);
-		return out;
+		return label == UNKNOWN_LABEL ? "unknown" : out;
 	case DIM_TOOL:
 		name = tool_name(label);
 		break;

@@ -25,7 +25,7 @@ DEMO = BUILD / "deploy/demo/hoshimi-demo"
 BROKERS = os.environ["KAFKA_BROKERS"]
 REDIS = os.environ["REDIS_URL"].split("/0")[0]
 DARK = "198.51.100.0/24,203.0.113.0/24,2001:db8:77::/64"
-PACKETS = int(os.environ.get("E2E_PACKETS", "120000"))
+PACKETS = int(os.environ.get("E2E_PACKETS", "60000"))
 CHAIN_FIELDS = (
     "frames non_ip malformed not_dark counted wire_bytes first_ns last_ns "
     "per_protocol per_class per_fingerprint per_service per_minute"
@@ -361,7 +361,7 @@ def slow_sensor(prefix, capture, seconds, stop_after=None):
 
 
 def settle(prefix, database, summary, reference, name, with_enriched=True):
-    ok = wait_for(lambda: counted(prefix, database) == summary["counted"], 120)
+    ok = wait_for(lambda: counted(prefix, database) == summary["counted"], 240)
     found = fast_dump(prefix, database)
     check(f"{name}: identical counters in Redis", ok and found == reference, difference(found, reference))
     if not with_enriched:

@@ -83,7 +83,7 @@ void sketch_merge(struct sketch *into, const struct sketch *from)
 	}
 	for (unsigned i = 0; i < from->count; i++)
 		sketch_add(into, from->hashes[i]);
-	if (saturated && into->form == SKETCH_LIST)
+	if (saturated && into->form != SKETCH_REGISTERED)
 		into->form = SKETCH_SATURATED;
 }
 

@@ -11,6 +11,7 @@
 
 #define POLL_MS          100
 #define METADATA_TRY_MS  2000
+#define NEW_TOPIC_MS     8000 /* a topic just made is not known to every broker at once */
 #define ADMIN_TIMEOUT_MS 30000
 #define MS_PER_DAY       86400000ULL
 
@@ -20,6 +21,13 @@ static int64_t now_ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void pause_ms(long ms)
+{
+	struct timespec pause = { ms / 1000, ms % 1000 * 1000000 };
+
+	nanosleep(&pause, NULL);
 }
 
 static rd_kafka_t *client_of(const struct kafka_settings *settings, rd_kafka_type_t type,
@@ -50,6 +58,7 @@ static int partitions_of(rd_kafka_t *client, const char *brokers, const char *to
 	struct message *msg)
 {
 	rd_kafka_topic_t *handle = rd_kafka_topic_new(client, topic, NULL);
+	int64_t unknown_deadline = now_ms() + NEW_TOPIC_MS;
 	const char *reason = "no answer";
 	int rc = FAIL_REMOTE;
 
@@ -67,8 +76,10 @@ static int partitions_of(rd_kafka_t *client, const char *brokers, const char *to
 		rd_kafka_metadata_destroy(metadata);
 		if (*out > 0)
 			rc = 0;
-		if (err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+		if (err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART && now_ms() >= unknown_deadline)
 			break;
+		if (rc != 0)
+			pause_ms(POLL_MS);
 	} while (rc != 0 && now_ms() < deadline);
 	rd_kafka_topic_destroy(handle);
 	if (rc != 0)

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <cmocka.h>
 
 #define STANDARD_ERROR (1.04 / 32) /* 1.04 / sqrt(1024); Flajolet et al., AofA 2007 */
@@ -165,6 +166,14 @@ static void test_sketch_saturated_merged_stays_a_lower_bound(void **state)
 	assert_int_equal(ab->form, SKETCH_SATURATED);
 	assert_int_equal(sketch_count(ab), 40);
 	assert_same(ab, other);
+	memset(ab, 0, sizeof(*ab));
+	sketch_merge(ab, saturated); /* into an empty one */
+	assert_same(ab, saturated);
+	memset(saturated, 0, sizeof(*saturated));
+	memset(ab, 0, sizeof(*ab));
+	saturated->form = SKETCH_SATURATED; /* one without hashes */
+	sketch_merge(ab, saturated);
+	assert_same(ab, saturated);
 	free(saturated);
 	free(other);
 	free(ab);

@@ -2,6 +2,7 @@
  * hoshimi-collector: starts the views, each in a thread of its own, and ends them together.
  */
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -24,7 +25,7 @@ struct running_view {
 	const struct view *view;
 	const struct config *config;
 	pthread_t thread;
-	volatile bool is_over;
+	atomic_bool is_over;
 	int rc;
 	struct message msg;
 };

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "schemas/base/options.h"
@@ -12,11 +13,11 @@
 struct view {
 	const char *name;
 	/* Runs until `*stop`. @return 0, or a negative code with `msg` when it cannot go on */
-	int (*run)(const struct config *config, const volatile bool *stop, struct message *msg);
+	int (*run)(const struct config *config, const atomic_bool *stop, struct message *msg);
 };
 
 /** The view of a name, NULL when there is none (yet). */
 const struct view *view_find(const char *name);
 
-int view_count_run(const struct config *config, const volatile bool *stop, struct message *msg) MUST_CHECK;
-int view_enrich_run(const struct config *config, const volatile bool *stop, struct message *msg) MUST_CHECK;
+int view_count_run(const struct config *config, const atomic_bool *stop, struct message *msg) MUST_CHECK;
+int view_enrich_run(const struct config *config, const atomic_bool *stop, struct message *msg) MUST_CHECK;

@@ -35,7 +35,7 @@ struct count_partition {
 
 struct count_view {
 	const struct config *config;
-	const volatile bool *stop;
+	const atomic_bool *stop;
 	struct log_reader *reader;
 	struct redis_store *store;
 	struct redis_batch batch;
@@ -392,7 +392,7 @@ static int open_view(struct count_view *view, struct message *msg)
 	return rc == 0 ? log_reader_open(&view->reader, &kafka, group, &events, msg) : rc;
 }
 
-int view_count_run(const struct config *config, const volatile bool *stop, struct message *msg)
+int view_count_run(const struct config *config, const atomic_bool *stop, struct message *msg)
 {
 	struct count_view view = {
 		.config = config,

@@ -38,7 +38,7 @@ struct enrich_partition {
 
 struct enrich_view {
 	const struct config *config;
-	const volatile bool *stop;
+	const atomic_bool *stop;
 	struct kafka_settings kafka;
 	char group[TRANSACTIONAL_ID_BYTES / 2];
 	struct log_reader *reader;
@@ -378,7 +378,7 @@ static int open_view(struct enrich_view *view, struct message *msg)
 	return rc == 0 ? log_reader_open(&view->reader, &view->kafka, view->group, &events, msg) : rc;
 }
 
-int view_enrich_run(const struct config *config, const volatile bool *stop, struct message *msg)
+int view_enrich_run(const struct config *config, const atomic_bool *stop, struct message *msg)
 {
 	struct enrich_view view = { .config = config, .stop = stop, .kafka = kafka_settings_of(config) };
 	int rc = open_view(&view, msg);

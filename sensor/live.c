@@ -52,7 +52,7 @@ struct live_worker {
 struct live {
 	const struct config *config;
 	struct entry_closer *closer;
-	const volatile bool *stop;
+	const atomic_bool *stop;
 	void (*tick)(void *context);
 	void *context;
 	size_t interface_count;
@@ -502,7 +502,7 @@ static void join_stopped(struct live *live)
 }
 
 int live_run(const struct config *config, const struct worker_options *worker, struct entry_closer *closer,
-	const volatile bool *stop, void (*tick)(void *context), void *context, struct message *msg)
+	const atomic_bool *stop, void (*tick)(void *context), void *context, struct message *msg)
 {
 	struct live live = {
 		.config = config, .closer = closer, .stop = stop, .tick = tick, .context = context,

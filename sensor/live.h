@@ -8,6 +8,8 @@
  */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "schemas/base/options.h"
 #include "sensor/entry.h"
 #include "sensor/worker.h"
@@ -19,4 +21,4 @@
  * @return 0, FAIL_USAGE, or a negative code with `msg` saying what to do
  */
 int live_run(const struct config *config, const struct worker_options *worker, struct entry_closer *closer,
-	const volatile bool *stop, void (*tick)(void *context), void *context, struct message *msg) MUST_CHECK;
+	const atomic_bool *stop, void (*tick)(void *context), void *context, struct message *msg) MUST_CHECK;

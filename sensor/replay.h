@@ -9,6 +9,8 @@
  */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "sensor/capture_merge.h"
 #include "sensor/entry.h"
 #include "sensor/worker.h"
@@ -17,7 +19,7 @@ struct replay_options {
 	struct worker_options worker; /* worker and workers are set by the replay */
 	unsigned workers;
 	bool shows_progress;
-	const volatile bool *stop; /* set from outside: ends at the next batch */
+	const atomic_bool *stop; /* set from outside: ends at the next batch */
 };
 
 /**

@@ -6,6 +6,8 @@
  */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "schemas/base/kafka.h"
 #include "sensor/cursor.h"
 #include "sensor/entry.h"
@@ -17,7 +19,7 @@ struct sender_options {
 	const char *settings;      /* replays: replay_settings */
 	char transactional_id[TRANSACTIONAL_ID_BYTES]; /* also the cursor's key */
 	uint32_t partitions;
-	const volatile bool *stop;
+	const atomic_bool *stop;
 };
 
 struct sender;

@@ -27,7 +27,7 @@ struct kafka_sink {
 	struct sender *sender;
 	bool is_live;
 	size_t queue_bytes_max;
-	const volatile bool *stop;
+	const atomic_bool *stop;
 	pthread_t thread;
 	bool is_started;
 	pthread_mutex_t lock;
@@ -301,7 +301,7 @@ static void kafka_close(struct sink *sink)
 	free(kafka);
 }
 
-static int find_partitions(const struct kafka_settings *settings, bool is_live, const volatile bool *stop, uint32_t *out,
+static int find_partitions(const struct kafka_settings *settings, bool is_live, const atomic_bool *stop, uint32_t *out,
 	struct message *msg)
 {
 	struct timespec pause = { RETRY_PAUSE_MS / 1000, 0 };
@@ -316,7 +316,7 @@ static int find_partitions(const struct kafka_settings *settings, bool is_live, 
 	}
 }
 
-int sink_kafka_open(struct sink **out, const struct config *config, const volatile bool *stop, struct origin *origin,
+int sink_kafka_open(struct sink **out, const struct config *config, const atomic_bool *stop, struct origin *origin,
 	uint32_t *partitions, struct message *msg)
 {
 	struct sender_options options = { .kafka = kafka_settings_of(config), .stop = stop,

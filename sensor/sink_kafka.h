@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "schemas/base/options.h"
@@ -26,7 +27,7 @@ int sink_kafka_origin(struct origin *out, const struct config *config, struct me
  *
  * @return 0, FAIL_REMOTE, FAIL_USAGE (other shaping settings than this replay began with)
  */
-int sink_kafka_open(struct sink **out, const struct config *config, const volatile bool *stop, struct origin *origin,
+int sink_kafka_open(struct sink **out, const struct config *config, const atomic_bool *stop, struct origin *origin,
 	uint32_t *partitions, struct message *msg) MUST_CHECK;
 
 /** True when --again had to finish an earlier run first: open again and read once more. */

@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -62,7 +63,7 @@ int kafka_producer_create(struct kafka_producer **out, const struct kafka_settin
  * @param stop  gives up when it becomes true; may be NULL
  * @return 0, FAIL_REMOTE when brokers were not reachable for `timeout_ms` (with `msg`), FAIL_STOPPED
  */
-int kafka_producer_init(struct kafka_producer *producer, int timeout_ms, const volatile bool *stop,
+int kafka_producer_init(struct kafka_producer *producer, int timeout_ms, const atomic_bool *stop,
 	struct message *msg) MUST_CHECK;
 
 void kafka_producer_destroy(struct kafka_producer *producer);

@@ -96,7 +96,7 @@ static void keep_error(struct kafka_producer *producer, const char *text)
 	snprintf(producer->error, sizeof(producer->error), "%s", text);
 }
 
-int kafka_producer_init(struct kafka_producer *producer, int timeout_ms, const volatile bool *stop, struct message *msg)
+int kafka_producer_init(struct kafka_producer *producer, int timeout_ms, const atomic_bool *stop, struct message *msg)
 {
 	int64_t deadline = now_ms() + timeout_ms;
 

@@ -4,7 +4,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
-volatile bool signals_stop;
+atomic_bool signals_stop;
 
 static atomic_bool reload_asked, statistics_asked;
 

@@ -7,13 +7,14 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 /** Installs the handlers and ignores SIGPIPE. Call once, before threads start. */
 void signals_install(void);
 
 /** Becomes true when the program is to stop; never false again. */
-extern volatile bool signals_stop;
+extern atomic_bool signals_stop;
 
 bool signals_take_reload(void);
 bool signals_take_statistics(void);

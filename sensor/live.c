@@ -43,7 +43,7 @@ struct live_worker {
 	struct frame frames[GROUP_FRAMES];
 	size_t frame_count;
 	uint8_t *bytes; /* GROUP_FRAMES × snap_bytes */
-	int rc;
+	atomic_int rc; /* set by the worker, seen by the caller's thread */
 	/* handed over, under live.lock */
 	struct window *handed[MINUTES_MAX * 4];
 	size_t handed_count;

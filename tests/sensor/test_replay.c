@@ -124,7 +124,7 @@ struct scene {
 	size_t files;
 	struct replay_options options;
 	struct darknet *darknet;
-	bool stop;
+	atomic_bool stop;
 	/* what came out */
 	struct marker_record ledgers[LEDGERS_MAX];
 	size_t ledger_count;

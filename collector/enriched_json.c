@@ -2,7 +2,8 @@
 
 #include "schemas/base/json.h"
 
-static void json_address(struct buffer *out, const char *key, const struct address *address, bool is_known)
+static void json_address(
+	struct buffer *out, const char *key, const struct address *address, bool is_known)
 {
 	char text[ADDRESS_TEXT_BYTES];
 
@@ -15,7 +16,8 @@ static void json_labels(struct buffer *out, const struct flow_record *flow)
 
 	json_member_text(out, "class", class_name(flow->class));
 	json_member_text(out, "role", role_name(flow->role));
-	json_member_text(out, "protocol", protocol_text(flow->ip_version, flow->protocol, protocol));
+	json_member_text(
+		out, "protocol", protocol_text(flow->ip_version, flow->protocol, protocol));
 	json_member_text(out, "service", service_text(flow->protocol, flow->service_port, service));
 	if (flow->service_port < 0 || flow->service_port >= SERVICE_TYPE_ONLY)
 		json_member_null(out, "service_port");
@@ -38,7 +40,8 @@ static void json_quote(struct buffer *out, const struct flow_record *flow)
 		json_member_null(out, "quoted_match");
 		return;
 	}
-	json_member_text(out, "quoted_protocol", protocol_name((uint8_t)flow->quoted_protocol, name));
+	json_member_text(
+		out, "quoted_protocol", protocol_name((uint8_t)flow->quoted_protocol, name));
 	if (flow->quoted_port < 0)
 		json_member_null(out, "quoted_port");
 	else
@@ -46,7 +49,8 @@ static void json_quote(struct buffer *out, const struct flow_record *flow)
 	json_member_bool(out, "quoted_match", flow->quoted_match);
 }
 
-static void json_head(struct buffer *out, const struct origin *origin, const struct flow_record *flow)
+static void json_head(
+	struct buffer *out, const struct origin *origin, const struct flow_record *flow)
 {
 	struct address actor = flow_actor(flow), source = flow_source(flow);
 

@@ -9,9 +9,9 @@
 #include "schemas/base/log.h"
 #include "schemas/base/versions.h"
 
-#define PATH_WORDS     4    /* a field name with dots: country.iso_code */
-#define CACHE_SLOTS    4096 /* neighbouring flows share actors; a power of two */
-#define REFRESH_S      1
+#define PATH_WORDS  4	 /* a field name with dots: country.iso_code */
+#define CACHE_SLOTS 4096 /* neighbouring flows share actors; a power of two */
+#define REFRESH_S   1
 
 enum database { COUNTRY, COUNTRY_V6, ASN, ASN_V6, DATABASES };
 
@@ -38,21 +38,26 @@ struct geo {
 /* Layouts tried in order when the field is "auto". */
 static const char *const country_fields[] = { "country.iso_code", "country_code", "country" };
 static const char *const asn_fields[] = { "autonomous_system_number", "asn", "as_number" };
-static const char *const as_name_fields[] = { "autonomous_system_organization", "as_name", "organization", "name" };
+static const char *const as_name_fields[] = { "autonomous_system_organization", "as_name",
+	"organization", "name" };
 
-static const enum option_id paths[DATABASES] = { OPT_GEO_COUNTRY, OPT_GEO_COUNTRY_V6, OPT_GEO_ASN, OPT_GEO_ASN_V6 };
+static const enum option_id paths[DATABASES] = { OPT_GEO_COUNTRY, OPT_GEO_COUNTRY_V6, OPT_GEO_ASN,
+	OPT_GEO_ASN_V6 };
 
 static void open_file(struct database_file *file)
 {
 	int status = MMDB_open(file->path, MMDB_MODE_MMAP, &file->mmdb);
 
 	if (status != MMDB_SUCCESS) {
-		log_warning("geography file cannot be used, going on without it path=%s reason=\"%s\"", file->path,
+		log_warning(
+			"geography file cannot be used, going on without it path=%s reason=\"%s\"",
+			file->path,
 			status == MMDB_IO_ERROR ? error_text(-errno) : MMDB_strerror(status));
 		return;
 	}
 	file->is_open = true;
-	log_info("geography file opened path=%s type=%s", file->path, file->mmdb.metadata.database_type);
+	log_info("geography file opened path=%s type=%s", file->path,
+		file->mmdb.metadata.database_type);
 }
 
 static void close_file(struct database_file *file)
@@ -82,8 +87,8 @@ int geo_create(struct geo **out, const struct config *config)
 			geo->files[i].status = (struct stat){ 0 };
 		open_file(&geo->files[i]);
 	}
-	if (!geo->files[COUNTRY].is_open && !geo->files[COUNTRY_V6].is_open && !geo->files[ASN].is_open &&
-		!geo->files[ASN_V6].is_open)
+	if (!geo->files[COUNTRY].is_open && !geo->files[COUNTRY_V6].is_open &&
+		!geo->files[ASN].is_open && !geo->files[ASN_V6].is_open)
 		log_info("no geography file, countries and networks stay unknown");
 	*out = geo;
 	return 0;
@@ -116,7 +121,8 @@ void geo_refresh(struct geo *geo)
 		struct database_file *file = &geo->files[i];
 		struct stat status;
 
-		if (file->path == NULL || stat(file->path, &status) != 0 || !is_replaced(&status, &file->status))
+		if (file->path == NULL || stat(file->path, &status) != 0 ||
+			!is_replaced(&status, &file->status))
 			continue;
 		file->status = status;
 		close_file(file);
@@ -133,13 +139,14 @@ static bool value_at(MMDB_entry_s *entry, const char *field, MMDB_entry_data_s *
 	size_t count = 0;
 
 	snprintf(copy, sizeof(copy), "%s", field);
-	for (char *word = strtok_r(copy, ".", &save); word != NULL && count < PATH_WORDS; word = strtok_r(NULL, ".", &save))
+	for (char *word = strtok_r(copy, ".", &save); word != NULL && count < PATH_WORDS;
+		word = strtok_r(NULL, ".", &save))
 		words[count++] = word;
 	return MMDB_aget_value(entry, out, words) == MMDB_SUCCESS && out->has_data;
 }
 
-static bool value_of(MMDB_entry_s *entry, const char *field, const char *const *known, size_t known_count,
-	MMDB_entry_data_s *out)
+static bool value_of(MMDB_entry_s *entry, const char *field, const char *const *known,
+	size_t known_count, MMDB_entry_data_s *out)
 {
 	if (strcmp(field, "auto") != 0)
 		return value_at(entry, field, out);
@@ -149,11 +156,13 @@ static bool value_of(MMDB_entry_s *entry, const char *field, const char *const *
 	return false;
 }
 
-#define VALUE_OF(entry, geo, option, known, out) \
-	value_of(entry, config_text((geo)->config, option), known, sizeof(known) / sizeof((known)[0]), out)
+#define VALUE_OF(entry, geo, option, known, out)                                                   \
+	value_of(entry, config_text((geo)->config, option), known,                                 \
+		sizeof(known) / sizeof((known)[0]), out)
 
 /* The file for an address's family: its own, or the one for both. */
-static struct database_file *file_for(struct geo *geo, enum database both, const struct address *address)
+static struct database_file *file_for(
+	struct geo *geo, enum database both, const struct address *address)
 {
 	struct database_file *v6 = &geo->files[both + 1];
 
@@ -164,13 +173,16 @@ static bool look_up(struct database_file *file, const struct address *address, M
 {
 	struct sockaddr_in v4 = { .sin_family = AF_INET };
 	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6 };
-	const struct sockaddr *socket_address = address->size == 16 ? (const void *)&v6 : (const void *)&v4;
+	const struct sockaddr *socket_address =
+		address->size == 16 ? (const void *)&v6 : (const void *)&v4;
 	MMDB_lookup_result_s result;
 	int status;
 
-	if (!file->is_open || address->size == 0 || (address->size == 16 && file->mmdb.metadata.ip_version == 4))
+	if (!file->is_open || address->size == 0 ||
+		(address->size == 16 && file->mmdb.metadata.ip_version == 4))
 		return false;
-	memcpy(address->size == 16 ? (void *)&v6.sin6_addr : (void *)&v4.sin_addr, address->bytes, address->size);
+	memcpy(address->size == 16 ? (void *)&v6.sin6_addr : (void *)&v4.sin_addr, address->bytes,
+		address->size);
 	result = MMDB_lookup_sockaddr(&file->mmdb, socket_address, &status);
 	if (status != MMDB_SUCCESS || !result.found_entry)
 		return false;
@@ -186,8 +198,9 @@ static void find_country(struct geo *geo, const struct address *address, struct 
 	if (!look_up(file_for(geo, COUNTRY, address), address, &entry) ||
 		!VALUE_OF(&entry, geo, OPT_GEO_COUNTRY_FIELD, country_fields, &value))
 		return;
-	if (value.type == MMDB_DATA_TYPE_UTF8_STRING && value.data_size == 2 && value.utf8_string[0] >= 'A' &&
-		value.utf8_string[0] <= 'Z' && value.utf8_string[1] >= 'A' && value.utf8_string[1] <= 'Z')
+	if (value.type == MMDB_DATA_TYPE_UTF8_STRING && value.data_size == 2 &&
+		value.utf8_string[0] >= 'A' && value.utf8_string[0] <= 'Z' &&
+		value.utf8_string[1] >= 'A' && value.utf8_string[1] <= 'Z')
 		memcpy(answer->country, value.utf8_string, 2);
 }
 
@@ -207,15 +220,18 @@ static void find_as(struct geo *geo, const struct address *address, struct geo_a
 			char digits[12] = { 0 };
 
 			memcpy(digits, value.utf8_string, value.data_size);
-			answer->asn = (uint32_t)strtoul(digits[0] == 'A' ? digits + 2 : digits, NULL, 10);
+			answer->asn =
+				(uint32_t)strtoul(digits[0] == 'A' ? digits + 2 : digits, NULL, 10);
 		}
 	}
 	if (VALUE_OF(&entry, geo, OPT_GEO_AS_NAME_FIELD, as_name_fields, &value) &&
 		value.type == MMDB_DATA_TYPE_UTF8_STRING) {
-		size_t size = value.data_size < AS_NAME_BYTES - 1 ? value.data_size : AS_NAME_BYTES - 1;
+		size_t size =
+			value.data_size < AS_NAME_BYTES - 1 ? value.data_size : AS_NAME_BYTES - 1;
 
 		/* cut between characters, not inside one */
-		while (size < value.data_size && size > 0 && ((uint8_t)value.utf8_string[size] & 0xc0) == 0x80)
+		while (size < value.data_size && size > 0 &&
+			((uint8_t)value.utf8_string[size] & 0xc0) == 0x80)
 			size--;
 		memcpy(answer->as_name, value.utf8_string, size);
 	}
@@ -226,8 +242,10 @@ static size_t slot_of(const struct address *address)
 	uint32_t sum = load_u32(address->bytes);
 
 	if (address->size == 16)
-		sum ^= load_u32(address->bytes + 4) ^ load_u32(address->bytes + 8) ^ load_u32(address->bytes + 12);
-	return (sum * 2654435761u >> 16) & (CACHE_SLOTS - 1); /* Knuth's multiplicative hash; a cache, so no harm */
+		sum ^= load_u32(address->bytes + 4) ^ load_u32(address->bytes + 8) ^
+		       load_u32(address->bytes + 12);
+	return (sum * 2654435761u >> 16) &
+	       (CACHE_SLOTS - 1); /* Knuth's multiplicative hash; a cache, so no harm */
 }
 
 const struct geo_answer *geo_find(struct geo *geo, const struct address *address)

@@ -16,7 +16,7 @@
 
 struct geo_answer {
 	char country[3]; /* ISO 3166-1 alpha-2, "" unknown */
-	uint32_t asn;    /* 0 unknown */
+	uint32_t asn;	 /* 0 unknown */
 	char as_name[AS_NAME_BYTES];
 };
 

@@ -2,13 +2,13 @@
 
 #include <string.h>
 
-#define HEADER_BYTES   16
-#define INDEX_BITS     14
-#define RANK_MAX       50 /* 64 - 14 */
-#define REGISTER_BITS  6
-#define REDIS_SEED     0xadc83b19ULL
-#define STALE_CACHE    0x80 /* highest bit of the cached cardinality: not valid */
-#define MURMUR_FACTOR  0xc6a4a7935bd1e995ULL
+#define HEADER_BYTES  16
+#define INDEX_BITS    14
+#define RANK_MAX      50 /* 64 - 14 */
+#define REGISTER_BITS 6
+#define REDIS_SEED    0xadc83b19ULL
+#define STALE_CACHE   0x80 /* highest bit of the cached cardinality: not valid */
+#define MURMUR_FACTOR 0xc6a4a7935bd1e995ULL
 
 /* MurmurHash64A: Austin Appleby, public domain algorithm; little endian as Redis uses it. */
 static uint64_t murmur64a(const uint8_t *data, size_t size)
@@ -47,7 +47,8 @@ static unsigned get_register(const uint8_t *registers, unsigned index)
 	unsigned bit = index * REGISTER_BITS, byte = bit / 8, shift = bit & 7;
 	unsigned word = registers[byte];
 
-	if (shift > 2) /* the last register ends inside its byte, so this never reads past the end */
+	if (shift >
+		2) /* the last register ends inside its byte, so this never reads past the end */
 		word |= (unsigned)registers[byte + 1] << 8;
 	return word >> shift & 0x3f;
 }
@@ -58,7 +59,8 @@ static void set_register(uint8_t *registers, unsigned index, unsigned value)
 
 	registers[byte] = (uint8_t)((registers[byte] & ~(0x3fu << shift)) | value << shift);
 	if (shift > 2)
-		registers[byte + 1] = (uint8_t)((registers[byte + 1] & ~(0x3fu >> (8 - shift))) | value >> (8 - shift));
+		registers[byte + 1] = (uint8_t)((registers[byte + 1] & ~(0x3fu >> (8 - shift))) |
+						value >> (8 - shift));
 }
 
 void hyperloglog_add(uint8_t hll[HYPERLOGLOG_BYTES], const void *element, size_t size)

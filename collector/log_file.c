@@ -17,7 +17,7 @@ struct log_file {
 	int fd;
 	bool is_at_end;
 	struct buffer bytes;
-	size_t parsed;   /* of `bytes` */
+	size_t parsed;	 /* of `bytes` */
 	uint64_t offset; /* in the file, of the byte at `parsed` */
 	struct container_decoder *decoder;
 	struct origin origin;
@@ -30,7 +30,8 @@ static int read_more(struct log_file *file)
 	ssize_t got;
 
 	if (file->parsed > 0) {
-		memmove(file->bytes.data, file->bytes.data + file->parsed, file->bytes.size - file->parsed);
+		memmove(file->bytes.data, file->bytes.data + file->parsed,
+			file->bytes.size - file->parsed);
 		file->bytes.size -= file->parsed;
 		file->parsed = 0;
 	}
@@ -96,14 +97,16 @@ static int read_records(struct log_file *file, struct container_records *records
 /* Parses a header or a block. @return 0, FAIL_TRUNCATED when more bytes are needed */
 static int parse_next(struct log_file *file, bool *has_header)
 {
-	struct byte_reader r = byte_reader_of(file->bytes.data + file->parsed, file->bytes.size - file->parsed);
+	struct byte_reader r =
+		byte_reader_of(file->bytes.data + file->parsed, file->bytes.size - file->parsed);
 	struct container_records records;
 	struct message msg = { 0 };
 	int rc;
 
 	if (!*has_header || container_starts(&r)) {
 		rc = container_decoder_header(file->decoder, &r, &file->origin, &msg);
-		if (rc == FAIL_TRUNCATED && bytes_left(&r) == 0 && file->bytes.size - file->parsed > CONTAINER_HEADER_MAX)
+		if (rc == FAIL_TRUNCATED && bytes_left(&r) == 0 &&
+			file->bytes.size - file->parsed > CONTAINER_HEADER_MAX)
 			return damage(file, "container header is too long");
 		if (rc == 0)
 			*has_header = true;
@@ -140,12 +143,14 @@ static int read_all(struct log_file *file)
 		if (rc == 0)
 			continue;
 		if (file->is_at_end && left > 0)
-			return damage(file, has_header ? "block is cut" : "container header is cut");
+			return damage(
+				file, has_header ? "block is cut" : "container header is cut");
 		if (file->is_at_end)
 			return has_header ? 0 : damage(file, "file is empty");
 		rc = read_more(file);
 		if (rc != 0) {
-			log_plain("%s: byte %llu: %s", file->path, (unsigned long long)file->offset, error_text(rc));
+			log_plain("%s: byte %llu: %s", file->path, (unsigned long long)file->offset,
+				error_text(rc));
 			return rc;
 		}
 	}

@@ -10,7 +10,8 @@
 /** Who gets the records. A negative code ends the reading. */
 struct log_handler {
 	int (*flow)(void *context, const struct origin *origin, const struct flow_record *flow);
-	int (*marker)(void *context, const struct origin *origin, const struct marker_record *marker);
+	int (*marker)(
+		void *context, const struct origin *origin, const struct marker_record *marker);
 	void *context;
 };
 

@@ -31,7 +31,8 @@ static const char *const reader_properties[][2] = {
 static void revoke(struct log_reader *reader, const rd_kafka_topic_partition_list_t *partitions)
 {
 	for (int i = 0; i < partitions->cnt; i++)
-		reader->events.revoked(reader->events.context, (uint32_t)partitions->elems[i].partition);
+		reader->events.revoked(
+			reader->events.context, (uint32_t)partitions->elems[i].partition);
 	rd_kafka_assign(reader->client, NULL);
 }
 
@@ -42,11 +43,12 @@ static void assign(struct log_reader *reader, rd_kafka_topic_partition_list_t *p
 	rd_kafka_assign(reader->client, partitions);
 	rd_kafka_pause_partitions(reader->client, partitions);
 	for (int i = 0; i < partitions->cnt; i++)
-		reader->events.assigned(reader->events.context, (uint32_t)partitions->elems[i].partition);
+		reader->events.assigned(
+			reader->events.context, (uint32_t)partitions->elems[i].partition);
 }
 
-static void on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *partitions,
-	void *opaque)
+static void on_rebalance(rd_kafka_t *client, rd_kafka_resp_err_t err,
+	rd_kafka_topic_partition_list_t *partitions, void *opaque)
 {
 	struct log_reader *reader = opaque;
 
@@ -71,8 +73,8 @@ static int subscribe(struct log_reader *reader, struct message *msg)
 	return FAIL_REMOTE;
 }
 
-int log_reader_open(struct log_reader **out, const struct kafka_settings *settings, const char *group_id,
-	const struct log_reader_events *events, struct message *msg)
+int log_reader_open(struct log_reader **out, const struct kafka_settings *settings,
+	const char *group_id, const struct log_reader_events *events, struct message *msg)
 {
 	struct log_reader *reader = calloc(1, sizeof(*reader));
 	rd_kafka_conf_t *conf;
@@ -88,7 +90,8 @@ int log_reader_open(struct log_reader **out, const struct kafka_settings *settin
 		free(reader);
 		return FAIL_CONFIG;
 	}
-	for (size_t i = 0; rc == 0 && i < sizeof(reader_properties) / sizeof(reader_properties[0]); i++)
+	for (size_t i = 0; rc == 0 && i < sizeof(reader_properties) / sizeof(reader_properties[0]);
+		i++)
 		rc = kafka_client_set(conf, reader_properties[i][0], reader_properties[i][1], msg);
 	if (rc == 0)
 		rc = kafka_client_set(conf, "group.id", group_id, msg);
@@ -126,7 +129,8 @@ void log_reader_close(struct log_reader *reader)
 	free(reader);
 }
 
-int log_reader_poll(struct log_reader *reader, int timeout_ms, struct log_message *out, struct message *msg)
+int log_reader_poll(
+	struct log_reader *reader, int timeout_ms, struct log_message *out, struct message *msg)
 {
 	rd_kafka_message_t *message = rd_kafka_consumer_poll(reader->client, timeout_ms);
 	int rc = 0;
@@ -142,8 +146,8 @@ int log_reader_poll(struct log_reader *reader, int timeout_ms, struct log_messag
 		return 1;
 	}
 	if (message->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET) {
-		message_set(msg, "partition %d: the position to read from is not in the topic: %s", message->partition,
-			rd_kafka_message_errstr(message));
+		message_set(msg, "partition %d: the position to read from is not in the topic: %s",
+			message->partition, rd_kafka_message_errstr(message));
 		rc = FAIL_LIMIT;
 	} else {
 		log_debug("kafka consumer error=\"%s\"", rd_kafka_message_errstr(message));
@@ -158,7 +162,8 @@ void log_message_release(struct log_message *message)
 	message->handle = NULL;
 }
 
-static rd_kafka_topic_partition_list_t *one_partition(const struct log_reader *reader, uint32_t partition, int64_t offset)
+static rd_kafka_topic_partition_list_t *one_partition(
+	const struct log_reader *reader, uint32_t partition, int64_t offset)
 {
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
 
@@ -184,7 +189,8 @@ int log_reader_seek(struct log_reader *reader, uint32_t partition, int64_t offse
 
 void log_reader_pause(struct log_reader *reader, uint32_t partition)
 {
-	rd_kafka_topic_partition_list_t *list = one_partition(reader, partition, RD_KAFKA_OFFSET_INVALID);
+	rd_kafka_topic_partition_list_t *list =
+		one_partition(reader, partition, RD_KAFKA_OFFSET_INVALID);
 
 	rd_kafka_pause_partitions(reader->client, list);
 	rd_kafka_topic_partition_list_destroy(list);
@@ -192,7 +198,8 @@ void log_reader_pause(struct log_reader *reader, uint32_t partition)
 
 void log_reader_resume(struct log_reader *reader, uint32_t partition)
 {
-	rd_kafka_topic_partition_list_t *list = one_partition(reader, partition, RD_KAFKA_OFFSET_INVALID);
+	rd_kafka_topic_partition_list_t *list =
+		one_partition(reader, partition, RD_KAFKA_OFFSET_INVALID);
 
 	rd_kafka_resume_partitions(reader->client, list);
 	rd_kafka_topic_partition_list_destroy(list);
@@ -200,15 +207,16 @@ void log_reader_resume(struct log_reader *reader, uint32_t partition)
 
 int log_reader_bounds(struct log_reader *reader, uint32_t partition, int64_t *low, int64_t *high)
 {
-	rd_kafka_resp_err_t err = rd_kafka_query_watermark_offsets(reader->client, reader->topic, (int32_t)partition, low,
-		high, QUERY_TIMEOUT_MS);
+	rd_kafka_resp_err_t err = rd_kafka_query_watermark_offsets(
+		reader->client, reader->topic, (int32_t)partition, low, high, QUERY_TIMEOUT_MS);
 
 	return err == RD_KAFKA_RESP_ERR_NO_ERROR ? 0 : FAIL_REMOTE;
 }
 
 int log_reader_committed(struct log_reader *reader, uint32_t partition, int64_t *out)
 {
-	rd_kafka_topic_partition_list_t *list = one_partition(reader, partition, RD_KAFKA_OFFSET_INVALID);
+	rd_kafka_topic_partition_list_t *list =
+		one_partition(reader, partition, RD_KAFKA_OFFSET_INVALID);
 	rd_kafka_resp_err_t err = rd_kafka_committed(reader->client, list, QUERY_TIMEOUT_MS);
 
 	if (err == RD_KAFKA_RESP_ERR_NO_ERROR)

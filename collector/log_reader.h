@@ -29,11 +29,13 @@ struct log_message {
 
 struct log_reader;
 
-int log_reader_open(struct log_reader **out, const struct kafka_settings *settings, const char *group_id,
-	const struct log_reader_events *events, struct message *msg) MUST_CHECK;
+int log_reader_open(struct log_reader **out, const struct kafka_settings *settings,
+	const char *group_id, const struct log_reader_events *events,
+	struct message *msg) MUST_CHECK;
 
 /** Waits for the next message, at most so long. @return 1 a message, 0 none, FAIL_REMOTE with `msg` when stuck */
-int log_reader_poll(struct log_reader *reader, int timeout_ms, struct log_message *out, struct message *msg) MUST_CHECK;
+int log_reader_poll(struct log_reader *reader, int timeout_ms, struct log_message *out,
+	struct message *msg) MUST_CHECK;
 void log_message_release(struct log_message *message);
 
 /** Goes on reading a partition at an offset. @return 0 or FAIL_REMOTE: try again */
@@ -44,7 +46,8 @@ void log_reader_pause(struct log_reader *reader, uint32_t partition);
 void log_reader_resume(struct log_reader *reader, uint32_t partition);
 
 /** First offset held and the end. @return 0 or FAIL_REMOTE */
-int log_reader_bounds(struct log_reader *reader, uint32_t partition, int64_t *low, int64_t *high) MUST_CHECK;
+int log_reader_bounds(
+	struct log_reader *reader, uint32_t partition, int64_t *low, int64_t *high) MUST_CHECK;
 
 /** The group's committed offset, -1 none. @return 0 or FAIL_REMOTE */
 int log_reader_committed(struct log_reader *reader, uint32_t partition, int64_t *out) MUST_CHECK;

@@ -40,7 +40,8 @@ static void *view_main(void *context)
 }
 
 /* Words of --views that have no view (yet) are usage errors. */
-static int find_views(const struct config *config, struct running_view *running, size_t *count, struct message *msg)
+static int find_views(const struct config *config, struct running_view *running, size_t *count,
+	struct message *msg)
 {
 	const struct text_list *names = config_list(config, OPT_COLLECTOR_VIEWS);
 
@@ -49,7 +50,8 @@ static int find_views(const struct config *config, struct running_view *running,
 		const struct view *view = view_find(names->items[i]);
 
 		if (view == NULL)
-			return config_refuse(config, OPT_COLLECTOR_VIEWS, msg, "there is no view \"%.40s\" yet; count and enrich are there",
+			return config_refuse(config, OPT_COLLECTOR_VIEWS, msg,
+				"there is no view \"%.40s\" yet; count and enrich are there",
 				names->items[i]);
 		if (*count == VIEWS_MAX)
 			return config_refuse(config, OPT_COLLECTOR_VIEWS, msg, "too many views");
@@ -93,14 +95,16 @@ static int end_views(struct running_view *running, size_t count, struct message 
 	for (size_t i = 0; i < count; i++) {
 		if (!running[i].is_over) {
 			/* nothing is lost: what it held is read again by the next start */
-			log_warning("view did not end in time, leaving it view=%s", running[i].view->name);
+			log_warning("view did not end in time, leaving it view=%s",
+				running[i].view->name);
 			_exit(rc == 0 ? EXIT_DONE : EXIT_FAILED);
 		}
 		pthread_join(running[i].thread, NULL);
 		if (running[i].rc != 0 && rc == 0) {
 			rc = running[i].rc;
 			message_set(msg, "view %s ended: %.500s", running[i].view->name,
-				running[i].msg.text[0] != '\0' ? running[i].msg.text : error_text(rc));
+				running[i].msg.text[0] != '\0' ? running[i].msg.text
+							       : error_text(rc));
 		}
 	}
 	return rc;
@@ -115,10 +119,12 @@ static int run_views(const struct config *config, int argc, char **argv, struct 
 	if (rc != 0)
 		return rc;
 	for (; started < count && rc == 0; started++)
-		if (pthread_create(&running[started].thread, NULL, view_main, &running[started]) != 0)
+		if (pthread_create(&running[started].thread, NULL, view_main, &running[started]) !=
+			0)
 			rc = -EAGAIN;
 	if (rc == 0)
-		log_info("views started count=%zu group=%s", count, config_text(config, OPT_COLLECTOR_GROUP));
+		log_info("views started count=%zu group=%s", count,
+			config_text(config, OPT_COLLECTOR_GROUP));
 	while (rc == 0 && !signals_stop && !any_is_over(running, count)) {
 		pause_shortly();
 		if (signals_take_reload())
@@ -149,7 +155,8 @@ static int run(const struct config *config, int argc, char **argv, struct messag
 	int rc;
 
 	if (config_text(config, OPT_COLLECTOR_HTTP) != NULL)
-		return config_refuse(config, OPT_COLLECTOR_HTTP, msg, "there is no HTTP server yet");
+		return config_refuse(
+			config, OPT_COLLECTOR_HTTP, msg, "there is no HTTP server yet");
 	if (config_bool(config, OPT_CHECK)) {
 		rc = find_views(config, views, &count, msg);
 		if (rc == 0)
@@ -160,8 +167,10 @@ static int run(const struct config *config, int argc, char **argv, struct messag
 		return create_topics(config, msg);
 	if (config_text(config, OPT_COLLECTOR_INPUT) != NULL)
 		return offline_run(config, msg);
-	if (config_bool(config, OPT_COLLECTOR_REPORT) || config_text(config, OPT_COLLECTOR_PRINT) != NULL) {
-		message_set(msg, "--report and --print need -i FILE|-; counters in Redis are shown by hoshimi-report");
+	if (config_bool(config, OPT_COLLECTOR_REPORT) ||
+		config_text(config, OPT_COLLECTOR_PRINT) != NULL) {
+		message_set(msg, "--report and --print need -i FILE|-; counters in Redis are shown "
+				 "by hoshimi-report");
 		return FAIL_USAGE;
 	}
 	return run_views(config, argc, argv, msg);

@@ -42,7 +42,8 @@ static int reserve(struct message_records *records)
 	return 0;
 }
 
-static int decode_block(struct message_records *records, struct container_records *block, struct message *msg)
+static int decode_block(
+	struct message_records *records, struct container_records *block, struct message *msg)
 {
 	for (;;) {
 		int rc = reserve(records);
@@ -50,7 +51,8 @@ static int decode_block(struct message_records *records, struct container_record
 		if (rc == FAIL_FORMAT)
 			message_set(msg, "message holds too many records");
 		if (rc == 0)
-			rc = container_next(records->decoder, block, &records->items[records->count], msg);
+			rc = container_next(
+				records->decoder, block, &records->items[records->count], msg);
 		if (rc != 0)
 			return rc;
 		if (records->items[records->count].kind == ITEM_NONE)
@@ -59,7 +61,8 @@ static int decode_block(struct message_records *records, struct container_record
 	}
 }
 
-int message_records_decode(struct message_records *records, struct bytes message, struct message *msg)
+int message_records_decode(
+	struct message_records *records, struct bytes message, struct message *msg)
 {
 	struct byte_reader r = byte_reader_of(message.data, message.size);
 	struct container_records block;

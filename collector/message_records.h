@@ -19,4 +19,5 @@ int message_records_init(struct message_records *records) MUST_CHECK;
 void message_records_fini(struct message_records *records);
 
 /** Decodes. @return 0, FAIL_FORMAT with the reason in `msg`, -ENOMEM */
-int message_records_decode(struct message_records *records, struct bytes message, struct message *msg) MUST_CHECK;
+int message_records_decode(
+	struct message_records *records, struct bytes message, struct message *msg) MUST_CHECK;

@@ -31,7 +31,8 @@ static int tally_one(void *context, const struct origin *origin, const struct fl
 	return offline->tally.is_out_of_memory ? -ENOMEM : 0;
 }
 
-static int tally_books(void *context, const struct origin *origin, const struct marker_record *marker)
+static int tally_books(
+	void *context, const struct origin *origin, const struct marker_record *marker)
 {
 	struct offline *offline = context;
 
@@ -44,7 +45,8 @@ static int flush_lines(struct offline *offline)
 {
 	int rc = offline->lines.failed ? -ENOMEM : 0;
 
-	if (rc == 0 && fwrite(offline->lines.data, 1, offline->lines.size, stdout) != offline->lines.size)
+	if (rc == 0 &&
+		fwrite(offline->lines.data, 1, offline->lines.size, stdout) != offline->lines.size)
 		rc = -EIO;
 	buffer_clear(&offline->lines);
 	return rc;
@@ -63,7 +65,8 @@ static int print_one(void *context, const struct origin *origin, const struct fl
 	return offline->lines.size >= FLUSH_AT_BYTES ? flush_lines(offline) : 0;
 }
 
-static int ignore_marker(void *context, const struct origin *origin, const struct marker_record *marker)
+static int ignore_marker(
+	void *context, const struct origin *origin, const struct marker_record *marker)
 {
 	(void)context;
 	(void)origin;
@@ -85,7 +88,8 @@ static int print_records(struct offline *offline, const char *path)
 static int print_report(struct offline *offline, const char *path)
 {
 	struct log_handler handler = { tally_one, tally_books, offline };
-	struct tally_options options = { .for_report = true, .per = offline->query.per,
+	struct tally_options options = { .for_report = true,
+		.per = offline->query.per,
 		.day_offset_s = offline->query.day_offset_s };
 	struct report report;
 	int rc = tally_init(&offline->tally, &options);
@@ -114,7 +118,9 @@ int offline_run(const struct config *config, struct message *msg)
 		return FAIL_USAGE;
 	}
 	if (print != NULL && strcmp(print, "flows") != 0 && strcmp(print, "enriched") != 0) {
-		message_set(msg, "--print %s: there is no such view yet; flows and enriched are there", print);
+		message_set(msg,
+			"--print %s: there is no such view yet; flows and enriched are there",
+			print);
 		return FAIL_USAGE;
 	}
 	rc = report_query_read(&offline.query, config, msg);

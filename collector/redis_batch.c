@@ -14,7 +14,7 @@
 #include "collector/hyperloglog.h"
 #include "schemas/base/json.h"
 
-#define BLOCK_BYTES 64 /* "service:backscatter:icmp6:1023" */
+#define BLOCK_BYTES 64	 /* "service:backscatter:icmp6:1023" */
 #define PFADD_MAX   1000 /* more actors of one counter go as a finished sketch */
 
 struct builder {
@@ -23,7 +23,7 @@ struct builder {
 	const char *prefix;
 	const struct redis_lifetimes *lifetimes;
 	struct count_map known; /* hash of a key's text → its number */
-	enum period period;     /* being built */
+	enum period period;	/* being built */
 	bool failed;
 };
 
@@ -36,7 +36,8 @@ struct redis_lifetimes redis_lifetimes_of(const struct config *config)
 	/* its form, [+-]HH:MM, was checked when it was read */
 	(void)sscanf(offset, "%c%2d:%2d", &sign, &hours, &minutes);
 	return (struct redis_lifetimes){
-		.seconds = { config_u64(config, OPT_REDIS_MINUTE_LIFETIME), config_u64(config, OPT_REDIS_HOUR_LIFETIME),
+		.seconds = { config_u64(config, OPT_REDIS_MINUTE_LIFETIME),
+			config_u64(config, OPT_REDIS_HOUR_LIFETIME),
 			config_u64(config, OPT_REDIS_DAY_LIFETIME) },
 		.day_offset_s = (sign == '-' ? -1 : 1) * (hours * 3600 + minutes * 60),
 	};
@@ -99,7 +100,8 @@ static void bucket_targets(struct builder *b, int64_t minute_s, const char *name
 	char key[REDIS_KEY_BYTES];
 
 	for (unsigned period = 0; period < PERIOD_COUNT; period++) {
-		int64_t start = period_start((enum period)period, minute_s, b->lifetimes->day_offset_s);
+		int64_t start =
+			period_start((enum period)period, minute_s, b->lifetimes->day_offset_s);
 
 		redis_bucket_key(key, b->prefix, 0, period_name((enum period)period), start, name);
 		target(b, key, type, b->lifetimes->seconds[period]);
@@ -315,9 +317,11 @@ static void add_actor_group(struct builder *b, const struct tally_actor *actors,
 	const char *text = tally_label(b->tally, key.dimension, key.label, label);
 
 	if (key.dimension == DIM_SERVICE)
-		snprintf(name, sizeof(name), "actors:service:%s:%s", role_name(tally_service_role(key.label)), text);
+		snprintf(name, sizeof(name), "actors:service:%s:%s",
+			role_name(tally_service_role(key.label)), text);
 	else
-		snprintf(name, sizeof(name), "actors:%s:%s", tally_dimension_name(key.dimension), text);
+		snprintf(name, sizeof(name), "actors:%s:%s", tally_dimension_name(key.dimension),
+			text);
 	period_op(b, count > PFADD_MAX ? 'D' : 'P', key.bucket_s, name, 's');
 	if (count > PFADD_MAX) {
 		add_sketch(b, actors, count);
@@ -348,7 +352,8 @@ static int add_actors(struct builder *b)
 	if (actors == NULL)
 		return -ENOMEM;
 	for (size_t i = 0; i < count; i++)
-		actors[i] = (struct tally_actor){ rolled_up(b, b->tally->actors[i].key), b->tally->actors[i].actor };
+		actors[i] = (struct tally_actor){ rolled_up(b, b->tally->actors[i].key),
+			b->tally->actors[i].actor };
 	count = count > 0 ? sort_pairs(actors, count) : 0;
 	for (size_t i = 0; i < count;) {
 		size_t end = i + 1;
@@ -373,7 +378,9 @@ static void add_as_names(struct builder *b)
 	count_word(b, b->tally->as_names.count);
 	while (count_map_next(&b->tally->as_names, &cursor, &asn) != NULL) {
 		number_word(b, asn);
-		text_word(b, b->tally->names.items[*(uint64_t *)count_map_at(&b->tally->as_names, asn) - 1]);
+		text_word(
+			b, b->tally->names
+				   .items[*(uint64_t *)count_map_at(&b->tally->as_names, asn) - 1]);
 	}
 }
 
@@ -403,7 +410,8 @@ static int64_t book_value(const struct marker_record *books, size_t field)
 	return value;
 }
 
-static void add_extreme(struct builder *b, char letter, int64_t minute_s, const char *field, int64_t value)
+static void add_extreme(
+	struct builder *b, char letter, int64_t minute_s, const char *field, int64_t value)
 {
 	if (value == AVRO_NULL_LONG || value < 0)
 		return;
@@ -413,7 +421,8 @@ static void add_extreme(struct builder *b, char letter, int64_t minute_s, const 
 	number_word(b, (uint64_t)value);
 }
 
-static void add_monitored(struct builder *b, int64_t minute_s, const char *sensor, const char *what, int64_t value)
+static void add_monitored(
+	struct builder *b, int64_t minute_s, const char *sensor, const char *what, int64_t value)
 {
 	char field[ORIGIN_TEXT_BYTES + 32];
 
@@ -427,10 +436,12 @@ static void add_monitored(struct builder *b, int64_t minute_s, const char *senso
 }
 
 /* An interval of the minute in ms; what reaches beyond the minute is cut off. */
-static void add_interval(struct builder *b, const struct tally_ledger *ledger, const int64_t interval[2])
+static void add_interval(
+	struct builder *b, const struct tally_ledger *ledger, const int64_t interval[2])
 {
 	int64_t minute_s = ledger->minute_ms / 1000;
-	int64_t from = interval[0] / 1000000 - ledger->minute_ms, to = interval[1] / 1000000 - ledger->minute_ms;
+	int64_t from = interval[0] / 1000000 - ledger->minute_ms,
+		to = interval[1] / 1000000 - ledger->minute_ms;
 	int64_t addresses = ledger->books.monitored_addresses;
 	char key[REDIS_KEY_BYTES];
 
@@ -455,7 +466,8 @@ static void add_gap(struct builder *b, const struct tally_ledger *ledger)
 
 	if (ledger->books.gap_from_ns == AVRO_NULL_LONG)
 		return;
-	snprintf(field, sizeof(field), "%s:%" PRId64, tally_sensor(b->tally, ledger->sensor), ledger->books.gap_from_ns);
+	snprintf(field, sizeof(field), "%s:%" PRId64, tally_sensor(b->tally, ledger->sensor),
+		ledger->books.gap_from_ns);
 	plain_op(b, 'T', "sensor_gaps", 'h');
 	count_word(b, 1);
 	text_word(b, field);
@@ -494,7 +506,8 @@ static int add_buckets(struct builder *b)
 	char name[64];
 
 	for (size_t i = 0; rc == 0 && i < b->tally->ledger_count; i++) {
-		start = (uint64_t)period_start(b->period, b->tally->ledgers[i].minute_ms / 1000, b->lifetimes->day_offset_s);
+		start = (uint64_t)period_start(b->period, b->tally->ledgers[i].minute_ms / 1000,
+			b->lifetimes->day_offset_s);
 		rc = count_map_at(&starts, start) != NULL ? 0 : -ENOMEM;
 	}
 	while (rc == 0 && count_map_next(&b->tally->counters, &cursor, &packed) != NULL) {
@@ -534,7 +547,9 @@ static void clear(struct redis_batch *batch)
 int redis_batch_build(struct redis_batch *batch, struct tally *tally, const char *prefix,
 	const struct redis_lifetimes *lifetimes, uint32_t partition)
 {
-	struct builder b = { .batch = batch, .tally = tally, .prefix = prefix, .lifetimes = lifetimes };
+	struct builder b = {
+		.batch = batch, .tally = tally, .prefix = prefix, .lifetimes = lifetimes
+	};
 	int rc = count_map_init(&b.known, sizeof(uint64_t));
 
 	if (rc != 0)
@@ -557,7 +572,8 @@ int redis_batch_build(struct redis_batch *batch, struct tally *tally, const char
 	return rc;
 }
 
-void redis_batch_log_gap(struct redis_batch *batch, const char *prefix, uint32_t partition, int64_t from, int64_t to)
+void redis_batch_log_gap(
+	struct redis_batch *batch, const char *prefix, uint32_t partition, int64_t from, int64_t to)
 {
 	char key[REDIS_KEY_BYTES], text[160];
 
@@ -568,7 +584,9 @@ void redis_batch_log_gap(struct redis_batch *batch, const char *prefix, uint32_t
 	redis_words_int(&batch->ops, (int64_t)batch->keys.count + 2);
 	redis_words_int(&batch->ops, 0);
 	redis_words_int(&batch->ops, 1);
-	snprintf(text, sizeof(text), "{\"partition\":%u,\"from_offset\":%" PRId64 ",\"to_offset\":%" PRId64 "}", partition, from, to);
+	snprintf(text, sizeof(text),
+		"{\"partition\":%u,\"from_offset\":%" PRId64 ",\"to_offset\":%" PRId64 "}",
+		partition, from, to);
 	redis_words_text(&batch->ops, text);
 }
 

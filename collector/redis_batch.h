@@ -22,6 +22,7 @@ int redis_batch_build(struct redis_batch *batch, struct tally *tally, const char
 	const struct redis_lifetimes *lifetimes, uint32_t partition) MUST_CHECK;
 
 /** Adds a record of what the topic no longer held when this view came to it. */
-void redis_batch_log_gap(struct redis_batch *batch, const char *prefix, uint32_t partition, int64_t from, int64_t to);
+void redis_batch_log_gap(struct redis_batch *batch, const char *prefix, uint32_t partition,
+	int64_t from, int64_t to);
 
 void redis_batch_fini(struct redis_batch *batch);

@@ -15,7 +15,7 @@
 struct redis_store {
 	struct redisContext *context;
 	char host[URL_PART_BYTES]; /* or the socket's path */
-	int port;                  /* 0: host is a path */
+	int port;		   /* 0: host is a path */
 	int database;
 	char user[URL_PART_BYTES];
 	char password[URL_PART_BYTES];
@@ -83,8 +83,9 @@ static bool parse_host(struct redis_store *store, const char *text, size_t size)
 		if (host_size == 0 || !copy_part(store->host, text, host_size))
 			return false;
 	}
-	return colon == NULL || (parse_number(colon + 1, size - (size_t)(colon + 1 - text), 65535, &store->port) &&
-					store->port > 0);
+	return colon == NULL ||
+	       (parse_number(colon + 1, size - (size_t)(colon + 1 - text), 65535, &store->port) &&
+		       store->port > 0);
 }
 
 static bool parse_url(struct redis_store *store, const char *url)
@@ -111,7 +112,8 @@ static bool parse_url(struct redis_store *store, const char *url)
 	if (!parse_host(store, url, size))
 		return false;
 	snprintf(store->address, sizeof(store->address), "%.*s", (int)size, url);
-	return slash == NULL || slash[1] == '\0' || parse_number(slash + 1, strlen(slash + 1), 99999, &store->database);
+	return slash == NULL || slash[1] == '\0' ||
+	       parse_number(slash + 1, strlen(slash + 1), 99999, &store->database);
 }
 
 int redis_store_create(struct redis_store **out, const struct config *config, struct message *msg)
@@ -123,12 +125,14 @@ int redis_store_create(struct redis_store **out, const struct config *config, st
 
 	if (store == NULL)
 		return -ENOMEM;
-	snprintf(store->prefix, sizeof(store->prefix), "%s", config_text(config, OPT_KAFKA_TOPIC_PREFIX));
+	snprintf(store->prefix, sizeof(store->prefix), "%s",
+		config_text(config, OPT_KAFKA_TOPIC_PREFIX));
 	if (!parse_url(store, url)) {
 		config_redacted(OPT_REDIS_URL, url, redacted, sizeof(redacted));
 		free(store);
 		return config_refuse(config, OPT_REDIS_URL, msg,
-			"\"%s\" is not redis://[USER:PASS@]HOST:PORT[/DB] or unix:///PATH", redacted);
+			"\"%s\" is not redis://[USER:PASS@]HOST:PORT[/DB] or unix:///PATH",
+			redacted);
 	}
 	if (password != NULL)
 		snprintf(store->password, sizeof(store->password), "%s", password);
@@ -165,8 +169,8 @@ static int fail_remote(struct redis_store *store, const char *reason, struct mes
 }
 
 /* Runs a command; an error reply becomes FAIL_REMOTE, a WRONGTYPE one FAIL_CONFIG. */
-static int run(struct redis_store *store, int argc, const char **argv, const size_t *sizes, redisReply **out,
-	struct message *msg)
+static int run(struct redis_store *store, int argc, const char **argv, const size_t *sizes,
+	redisReply **out, struct message *msg)
 {
 	redisReply *reply = redisCommandArgv(store->context, argc, argv, sizes);
 	int rc = 0;
@@ -177,8 +181,8 @@ static int run(struct redis_store *store, int argc, const char **argv, const siz
 		bool is_type = strncmp(reply->str, "WRONGTYPE", 9) == 0;
 
 		if (is_type)
-			message_set(msg, "redis at %s: key %.*s: %s", store->address, argc > 1 ? (int)sizes[1] : 0,
-				argc > 1 ? argv[1] : "", reply->str);
+			message_set(msg, "redis at %s: key %.*s: %s", store->address,
+				argc > 1 ? (int)sizes[1] : 0, argc > 1 ? argv[1] : "", reply->str);
 		else
 			message_set(msg, "redis at %s: %s", store->address, reply->str);
 		rc = is_type ? FAIL_CONFIG : FAIL_REMOTE;
@@ -189,7 +193,8 @@ static int run(struct redis_store *store, int argc, const char **argv, const siz
 	return 0;
 }
 
-static int run_texts(struct redis_store *store, const char **argv, int argc, redisReply **out, struct message *msg)
+static int run_texts(struct redis_store *store, const char **argv, int argc, redisReply **out,
+	struct message *msg)
 {
 	size_t sizes[8];
 
@@ -208,8 +213,8 @@ static int log_in(struct redis_store *store, struct message *msg)
 	int rc = 0;
 
 	if (store->password[0] != '\0') {
-		rc = store->user[0] != '\0' ? run_texts(store, with_user, 3, &reply, msg) :
-					      run_texts(store, without_user, 2, &reply, msg);
+		rc = store->user[0] != '\0' ? run_texts(store, with_user, 3, &reply, msg)
+					    : run_texts(store, without_user, 2, &reply, msg);
 		if (rc != 0)
 			return rc;
 		freeReplyObject(reply);
@@ -232,11 +237,16 @@ static int check_policy(struct redis_store *store, struct message *msg)
 	int rc = 0;
 
 	if (run_texts(store, get, 3, &reply, &reason) != 0) {
-		log_warning("redis does not tell maxmemory-policy, it must be noeviction reason=\"%s\"", reason.text);
+		log_warning(
+			"redis does not tell maxmemory-policy, it must be noeviction reason=\"%s\"",
+			reason.text);
 		return store->context == NULL ? FAIL_REMOTE : 0;
 	}
-	if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 && strcmp(reply->element[1]->str, "noeviction") != 0) {
-		message_set(msg, "redis at %s: maxmemory-policy is %s, it must be noeviction: counters would vanish",
+	if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
+		strcmp(reply->element[1]->str, "noeviction") != 0) {
+		message_set(msg,
+			"redis at %s: maxmemory-policy is %s, it must be noeviction: counters "
+			"would vanish",
 			store->address, reply->element[1]->str);
 		rc = FAIL_CONFIG;
 	}
@@ -264,8 +274,9 @@ int redis_store_connect(struct redis_store *store, bool for_writing, struct mess
 
 	if (store->context != NULL)
 		return 0;
-	store->context = store->port == 0 ? redisConnectUnixWithTimeout(store->host, timeout) :
-					    redisConnectWithTimeout(store->host, store->port, timeout);
+	store->context = store->port == 0
+				 ? redisConnectUnixWithTimeout(store->host, timeout)
+				 : redisConnectWithTimeout(store->host, store->port, timeout);
 	if (store->context == NULL)
 		return -ENOMEM;
 	if (store->context->err != 0)
@@ -336,7 +347,8 @@ struct arguments {
 
 static bool arguments_init(struct arguments *arguments, size_t capacity)
 {
-	*arguments = (struct arguments){ .argv = malloc(capacity * sizeof(char *)), .sizes = malloc(capacity * sizeof(size_t)) };
+	*arguments = (struct arguments){ .argv = malloc(capacity * sizeof(char *)),
+		.sizes = malloc(capacity * sizeof(size_t)) };
 	return arguments->argv != NULL && arguments->sizes != NULL;
 }
 
@@ -365,28 +377,33 @@ static void argument_words(struct arguments *arguments, const struct redis_words
 
 /* ---- applying ---- */
 
-static enum apply_outcome outcome_of(struct redis_store *store, const redisReply *reply, struct message *msg)
+static enum apply_outcome outcome_of(
+	struct redis_store *store, const redisReply *reply, struct message *msg)
 {
-	const char *word = reply->type == REDIS_REPLY_ARRAY && reply->elements > 0 ? reply->element[0]->str : "";
+	const char *word = reply->type == REDIS_REPLY_ARRAY && reply->elements > 0
+				   ? reply->element[0]->str
+				   : "";
 
 	if (strcmp(word, "ok") == 0)
 		return APPLY_DONE;
 	if (strcmp(word, "mismatch") == 0)
 		return APPLY_MISMATCH;
 	if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 3) {
-		const char *kind = strcmp(word, "wrongtype") == 0 ? "is a" :
-				   strcmp(word, "notnumber") == 0 ? "holds no number in" : "would pass 2^53 in";
+		const char *kind = strcmp(word, "wrongtype") == 0   ? "is a"
+				   : strcmp(word, "notnumber") == 0 ? "holds no number in"
+								    : "would pass 2^53 in";
 
-		message_set(msg, "redis at %s: key %s %s %s; nothing was applied, move the key away", store->address,
-			reply->element[1]->str, kind, reply->element[2]->str);
+		message_set(msg,
+			"redis at %s: key %s %s %s; nothing was applied, move the key away",
+			store->address, reply->element[1]->str, kind, reply->element[2]->str);
 		return APPLY_REFUSED;
 	}
 	message_set(msg, "redis at %s: unexpected answer of the script", store->address);
 	return APPLY_UNSURE;
 }
 
-static void fill_arguments(struct arguments *arguments, const struct redis_batch *batch, const char *const texts[7],
-	const struct redis_words *types)
+static void fill_arguments(struct arguments *arguments, const struct redis_batch *batch,
+	const char *const texts[7], const struct redis_words *types)
 {
 	for (unsigned i = 0; i < 5; i++) /* EVALSHA sha numkeys watermarks scratch */
 		argument(arguments, texts[i]);
@@ -397,11 +414,13 @@ static void fill_arguments(struct arguments *arguments, const struct redis_batch
 	argument_words(arguments, &batch->ops);
 }
 
-enum apply_outcome redis_store_apply(struct redis_store *store, uint32_t partition, int64_t expected, int64_t next,
-	const struct redis_batch *batch, struct message *msg)
+enum apply_outcome redis_store_apply(struct redis_store *store, uint32_t partition,
+	int64_t expected, int64_t next, const struct redis_batch *batch, struct message *msg)
 {
-	char watermarks[REDIS_KEY_BYTES], scratch[REDIS_KEY_BYTES], key_count[24], field[24], from[24];
-	const char *texts[7] = { "EVALSHA", store->script_sha, key_count, watermarks, scratch, field, from };
+	char watermarks[REDIS_KEY_BYTES], scratch[REDIS_KEY_BYTES], key_count[24], field[24],
+		from[24];
+	const char *texts[7] = { "EVALSHA", store->script_sha, key_count, watermarks, scratch,
+		field, from };
 	enum apply_outcome outcome = APPLY_UNSURE;
 	struct redis_words tail = { 0 };
 	struct arguments arguments;
@@ -417,15 +436,16 @@ enum apply_outcome redis_store_apply(struct redis_store *store, uint32_t partiti
 		snprintf(from, sizeof(from), "%" PRId64, expected);
 	redis_words_int(&tail, next);
 	redis_words_add(&tail, batch->types.data, batch->types.size);
-	if (arguments_init(&arguments, batch->keys.count + batch->ops.count + 16) && !tail.failed && !batch->ops.failed &&
-		!batch->keys.failed) {
+	if (arguments_init(&arguments, batch->keys.count + batch->ops.count + 16) && !tail.failed &&
+		!batch->ops.failed && !batch->keys.failed) {
 		fill_arguments(&arguments, batch, texts, &tail);
 		rc = run(store, arguments.argc, arguments.argv, arguments.sizes, &reply, msg);
 		if (rc == 0) {
 			outcome = outcome_of(store, reply, msg);
 			freeReplyObject(reply);
 		} else {
-			disconnect(store); /* NOSCRIPT after a flush, out of memory, …: connecting again loads it */
+			disconnect(
+				store); /* NOSCRIPT after a flush, out of memory, …: connecting again loads it */
 		}
 	} else {
 		message_set(msg, "out of memory");
@@ -435,7 +455,8 @@ enum apply_outcome redis_store_apply(struct redis_store *store, uint32_t partiti
 	return outcome;
 }
 
-int redis_store_watermark(struct redis_store *store, uint32_t partition, int64_t *out, struct message *msg)
+int redis_store_watermark(
+	struct redis_store *store, uint32_t partition, int64_t *out, struct message *msg)
 {
 	char key[REDIS_KEY_BYTES], field[24];
 	const char *get[] = { "HGET", key, field };
@@ -454,8 +475,8 @@ int redis_store_watermark(struct redis_store *store, uint32_t partition, int64_t
 
 /* ---- reading ---- */
 
-int redis_store_hash(struct redis_store *store, const char *key, redis_pair_handler handler, void *context,
-	struct message *msg)
+int redis_store_hash(struct redis_store *store, const char *key, redis_pair_handler handler,
+	void *context, struct message *msg)
 {
 	const char *get[] = { "HGETALL", key };
 	redisReply *reply;
@@ -469,13 +490,14 @@ int redis_store_hash(struct redis_store *store, const char *key, redis_pair_hand
 	return 0;
 }
 
-int redis_store_members(struct redis_store *store, const char *key, const char *type, redis_pair_handler handler,
-	void *context, struct message *msg)
+int redis_store_members(struct redis_store *store, const char *key, const char *type,
+	redis_pair_handler handler, void *context, struct message *msg)
 {
 	const char *set[] = { "SMEMBERS", key };
 	const char *range[] = { strcmp(type, "zset") == 0 ? "ZRANGE" : "LRANGE", key, "0", "-1" };
 	redisReply *reply;
-	int rc = strcmp(type, "set") == 0 ? run_texts(store, set, 2, &reply, msg) : run_texts(store, range, 4, &reply, msg);
+	int rc = strcmp(type, "set") == 0 ? run_texts(store, set, 2, &reply, msg)
+					  : run_texts(store, range, 4, &reply, msg);
 
 	if (rc != 0)
 		return rc;
@@ -485,7 +507,8 @@ int redis_store_members(struct redis_store *store, const char *key, const char *
 	return 0;
 }
 
-int redis_store_union_count(struct redis_store *store, const struct redis_words *keys, uint64_t *out, struct message *msg)
+int redis_store_union_count(struct redis_store *store, const struct redis_words *keys,
+	uint64_t *out, struct message *msg)
 {
 	struct arguments arguments;
 	redisReply *reply;

@@ -16,7 +16,8 @@
 struct redis_store;
 
 /** Makes a store; nothing is connected yet. @return 0, FAIL_USAGE when the URL is none, -ENOMEM */
-int redis_store_create(struct redis_store **out, const struct config *config, struct message *msg) MUST_CHECK;
+int redis_store_create(
+	struct redis_store **out, const struct config *config, struct message *msg) MUST_CHECK;
 void redis_store_destroy(struct redis_store *store);
 
 /**
@@ -25,7 +26,8 @@ void redis_store_destroy(struct redis_store *store);
  * @param for_writing  also checks maxmemory-policy and loads the script
  * @return 0, FAIL_REMOTE with the address in `msg`, FAIL_CONFIG when Redis may evict keys
  */
-int redis_store_connect(struct redis_store *store, bool for_writing, struct message *msg) MUST_CHECK;
+int redis_store_connect(
+	struct redis_store *store, bool for_writing, struct message *msg) MUST_CHECK;
 
 const char *redis_store_prefix(const struct redis_store *store);
 
@@ -45,39 +47,41 @@ void redis_words_fini(struct redis_words *words);
 
 /** The batch for the script: keys with their types, and operations (see apply.lua). */
 struct redis_batch {
-	struct redis_words keys;  /* without watermarks and scratch */
-	struct buffer types;      /* one letter a key */
+	struct redis_words keys; /* without watermarks and scratch */
+	struct buffer types;	 /* one letter a key */
 	struct redis_words ops;
 };
 
 enum apply_outcome {
 	APPLY_DONE,
 	APPLY_MISMATCH, /* the stored watermark is another: start again from it */
-	APPLY_REFUSED,  /* a key of another type stands in the way: `msg` names it */
-	APPLY_UNSURE,   /* no answer: read the watermark */
+	APPLY_REFUSED,	/* a key of another type stands in the way: `msg` names it */
+	APPLY_UNSURE,	/* no answer: read the watermark */
 };
 
 /** Applies [expected, next) of a partition. @param expected  -1: none stored */
-enum apply_outcome redis_store_apply(struct redis_store *store, uint32_t partition, int64_t expected, int64_t next,
-	const struct redis_batch *batch, struct message *msg) MUST_CHECK;
+enum apply_outcome redis_store_apply(struct redis_store *store, uint32_t partition,
+	int64_t expected, int64_t next, const struct redis_batch *batch,
+	struct message *msg) MUST_CHECK;
 
 /** The stored watermark, -1 when there is none. @return 0, FAIL_REMOTE, FAIL_CONFIG (wrong type) */
-int redis_store_watermark(struct redis_store *store, uint32_t partition, int64_t *out, struct message *msg) MUST_CHECK;
+int redis_store_watermark(struct redis_store *store, uint32_t partition, int64_t *out,
+	struct message *msg) MUST_CHECK;
 
 /* Reading. Each returns 0, FAIL_REMOTE, or FAIL_CONFIG when the key is of another type. */
 
 typedef void (*redis_pair_handler)(void *context, const char *field, const char *value);
 
 /** Visits the fields of a hash; none when it does not exist. */
-int redis_store_hash(struct redis_store *store, const char *key, redis_pair_handler handler, void *context,
-	struct message *msg) MUST_CHECK;
-
-/** Visits the members of a sorted set, a set ("SMEMBERS") or a list, as `field` with value "". */
-int redis_store_members(struct redis_store *store, const char *key, const char *type, redis_pair_handler handler,
+int redis_store_hash(struct redis_store *store, const char *key, redis_pair_handler handler,
 	void *context, struct message *msg) MUST_CHECK;
 
+/** Visits the members of a sorted set, a set ("SMEMBERS") or a list, as `field` with value "". */
+int redis_store_members(struct redis_store *store, const char *key, const char *type,
+	redis_pair_handler handler, void *context, struct message *msg) MUST_CHECK;
+
 /** PFCOUNT over the union of keys. */
-int redis_store_union_count(struct redis_store *store, const struct redis_words *keys, uint64_t *out,
-	struct message *msg) MUST_CHECK;
+int redis_store_union_count(struct redis_store *store, const struct redis_words *keys,
+	uint64_t *out, struct message *msg) MUST_CHECK;
 
 void redis_store_add_version(void);

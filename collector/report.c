@@ -36,8 +36,9 @@ static void per_option(const struct config *config, enum period *out)
 /* A time: epoch seconds, or ISO-8601 in UTC, from the date alone to the second. */
 static int parse_time(const char *text, int64_t *out)
 {
-	static const char *const forms[] = { "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%MZ",
-		"%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d" };
+	static const char *const forms[] = { "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S",
+		"%Y-%m-%dT%H:%MZ", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M",
+		"%Y-%m-%d" };
 	char *end;
 	long long seconds = strtoll(text, &end, 10);
 
@@ -57,14 +58,16 @@ static int parse_time(const char *text, int64_t *out)
 	return FAIL_FORMAT;
 }
 
-static int time_option(const struct config *config, enum option_id id, int64_t unset, int64_t *out, struct message *msg)
+static int time_option(const struct config *config, enum option_id id, int64_t unset, int64_t *out,
+	struct message *msg)
 {
 	const char *text = config_text(config, id);
 
 	*out = unset;
 	if (text == NULL || parse_time(text, out) == 0)
 		return 0;
-	return config_refuse(config, id, msg, "\"%.60s\" is no time: give epoch seconds or 2026-11-24T12:00:00Z", text);
+	return config_refuse(config, id, msg,
+		"\"%.60s\" is no time: give epoch seconds or 2026-11-24T12:00:00Z", text);
 }
 
 int report_query_read(struct report_query *out, const struct config *config, struct message *msg)
@@ -85,7 +88,8 @@ int report_query_read(struct report_query *out, const struct config *config, str
 	}
 	if (strcmp(out->base, "nosurvey") == 0)
 		return config_refuse(config, OPT_REPORT_BASE, msg,
-			"base \"nosurvey\" needs verdicts about survey scanners, which are not made yet; use \"all\"");
+			"base \"nosurvey\" needs verdicts about survey scanners, which are not "
+			"made yet; use \"all\"");
 	rc = by_option(config, &out->by);
 	if (rc != 0)
 		return rc;
@@ -138,8 +142,8 @@ static struct report_row *append_row(struct report *report)
 	return &report->rows[report->count];
 }
 
-struct report_row *report_row(struct report *report, int64_t bucket_s, enum dimension dimension, unsigned role,
-	const char *label)
+struct report_row *report_row(struct report *report, int64_t bucket_s, enum dimension dimension,
+	unsigned role, const char *label)
 {
 	struct report_row *row = append_row(report);
 
@@ -176,8 +180,8 @@ struct bucket_sum {
 	struct sketch actors;
 };
 
-static void fill_row(struct report *report, struct tally *tally, const struct tally_key *key, int64_t bucket_s,
-	const struct tally_value *value, const struct sketch *actors)
+static void fill_row(struct report *report, struct tally *tally, const struct tally_key *key,
+	int64_t bucket_s, const struct tally_value *value, const struct sketch *actors)
 {
 	char text[LABEL_TEXT_BYTES];
 	unsigned role = key->dimension == DIM_SERVICE ? tally_service_role(key->label) : 0;
@@ -266,7 +270,8 @@ static uint64_t covered_ms(struct tally_ledger *ledger)
 {
 	int64_t end = 0, sum = 0;
 
-	qsort(ledger->intervals, ledger->interval_count, sizeof(ledger->intervals[0]), compare_intervals);
+	qsort(ledger->intervals, ledger->interval_count, sizeof(ledger->intervals[0]),
+		compare_intervals);
 	for (size_t i = 0; i < ledger->interval_count; i++) {
 		int64_t from = ledger->intervals[i][0] / 1000000 - ledger->minute_ms;
 		int64_t to = ledger->intervals[i][1] / 1000000 - ledger->minute_ms;
@@ -292,7 +297,8 @@ static void add_ledger(struct report *report, struct tally *tally, struct tally_
 	if (ledger->books.gap_from_ns != AVRO_NULL_LONG) {
 		char sentence[320];
 
-		snprintf(sentence, sizeof(sentence), "sensor %s sent nothing for %.1f s before %lld",
+		snprintf(sentence, sizeof(sentence),
+			"sensor %s sent nothing for %.1f s before %lld",
 			tally_sensor(tally, ledger->sensor),
 			(double)(ledger->books.gap_to_ns - ledger->books.gap_from_ns) / 1e9,
 			(long long)(ledger->books.gap_to_ns / 1000000000));
@@ -311,16 +317,23 @@ static void sum_monitored(struct report *report, const struct tally *tally)
 
 			if (ledger->sensor != sensor)
 				continue;
-			addresses = ledger->books.monitored_addresses > addresses ? ledger->books.monitored_addresses : addresses;
-			prefixes = ledger->books.monitored_ipv6_prefixes > prefixes ?
-					   ledger->books.monitored_ipv6_prefixes : prefixes;
+			addresses = ledger->books.monitored_addresses > addresses
+					    ? ledger->books.monitored_addresses
+					    : addresses;
+			prefixes = ledger->books.monitored_ipv6_prefixes > prefixes
+					   ? ledger->books.monitored_ipv6_prefixes
+					   : prefixes;
 		}
 		if (addresses != AVRO_NULL_LONG)
-			report->monitored_addresses = addresses +
-				(report->monitored_addresses == AVRO_NULL_LONG ? 0 : report->monitored_addresses);
+			report->monitored_addresses =
+				addresses + (report->monitored_addresses == AVRO_NULL_LONG
+							    ? 0
+							    : report->monitored_addresses);
 		if (prefixes != AVRO_NULL_LONG)
-			report->monitored_ipv6_prefixes = prefixes +
-				(report->monitored_ipv6_prefixes == AVRO_NULL_LONG ? 0 : report->monitored_ipv6_prefixes);
+			report->monitored_ipv6_prefixes =
+				prefixes + (report->monitored_ipv6_prefixes == AVRO_NULL_LONG
+							   ? 0
+							   : report->monitored_ipv6_prefixes);
 	}
 }
 
@@ -373,15 +386,16 @@ static int compare_by_packets(const void *a, const void *b)
 	return strcmp((*x)->label, (*y)->label);
 }
 
-size_t report_rows_of(const struct report *report, enum dimension dimension, unsigned role, int64_t bucket_s,
-	const struct report_row **out, size_t max)
+size_t report_rows_of(const struct report *report, enum dimension dimension, unsigned role,
+	int64_t bucket_s, const struct report_row **out, size_t max)
 {
 	size_t count = 0;
 
 	for (size_t i = 0; i < report->count && count < max; i++) {
 		const struct report_row *row = &report->rows[i];
 
-		if (row->dimension == dimension && row->bucket_s == bucket_s && (role == ROLE_COUNT || row->role == role))
+		if (row->dimension == dimension && row->bucket_s == bucket_s &&
+			(role == ROLE_COUNT || row->role == role))
 			out[count++] = row;
 	}
 	if (role == ROLE_COUNT && count > 1)
@@ -393,7 +407,9 @@ uint64_t report_applied(const struct report *report)
 {
 	const struct report_row *total;
 
-	return report_rows_of(report, DIM_TOTAL, ROLE_COUNT, REPORT_ALL_BUCKETS, &total, 1) == 1 ? total->packets : 0;
+	return report_rows_of(report, DIM_TOTAL, ROLE_COUNT, REPORT_ALL_BUCKETS, &total, 1) == 1
+		       ? total->packets
+		       : 0;
 }
 
 int report_print(struct report *report, FILE *out)

@@ -12,8 +12,8 @@
 #define REPORT_ALL_BUCKETS INT64_MIN
 
 struct report_query {
-	int64_t from_s; /* INT64_MIN: everything held */
-	int64_t to_s;   /* INT64_MAX; exclusive */
+	int64_t from_s;	   /* INT64_MIN: everything held */
+	int64_t to_s;	   /* INT64_MAX; exclusive */
 	enum dimension by; /* DIM_COUNT: none asked */
 	enum period per;   /* PERIOD_COUNT: none asked */
 	bool wants_json, wants_csv;
@@ -40,12 +40,12 @@ struct report {
 	struct report_row *rows;
 	size_t count, capacity;
 	struct tally_value *minutes; /* packets per minute … */
-	int64_t *minute_starts;      /* … whose starts these are, ascending */
+	int64_t *minute_starts;	     /* … whose starts these are, ascending */
 	size_t minute_count;
 	struct marker_record books; /* sums over everything asked */
 	uint64_t sensors;
-	uint64_t observed_ms;        /* union of intervals, added up over sensors */
-	uint64_t address_ms;         /* monitored addresses × observed time */
+	uint64_t observed_ms;	     /* union of intervals, added up over sensors */
+	uint64_t address_ms;	     /* monitored addresses × observed time */
 	int64_t monitored_addresses; /* AVRO_NULL_LONG unknown */
 	int64_t monitored_ipv6_prefixes;
 	uint64_t poison;
@@ -57,14 +57,15 @@ struct report {
 };
 
 /** Reads the report options. @return 0, FAIL_USAGE or FAIL_CONFIG */
-int report_query_read(struct report_query *out, const struct config *config, struct message *msg) MUST_CHECK;
+int report_query_read(
+	struct report_query *out, const struct config *config, struct message *msg) MUST_CHECK;
 
 void report_init(struct report *report, const struct report_query *query);
 void report_fini(struct report *report);
 
 /** The row of a place, made when it is new; NULL when memory is out (latched). Valid until the next call. */
-struct report_row *report_row(struct report *report, int64_t bucket_s, enum dimension dimension, unsigned role,
-	const char *label);
+struct report_row *report_row(struct report *report, int64_t bucket_s, enum dimension dimension,
+	unsigned role, const char *label);
 void report_gap(struct report *report, const char *sentence);
 
 /** Fills the report from a tally made for_report. */
@@ -74,8 +75,8 @@ int report_from_tally(struct report *report, struct tally *tally) MUST_CHECK;
 void report_sort(struct report *report);
 
 /** The rows of a dimension (and role for services; ROLE_COUNT all) in one bucket, after report_sort. */
-size_t report_rows_of(const struct report *report, enum dimension dimension, unsigned role, int64_t bucket_s,
-	const struct report_row **out, size_t max);
+size_t report_rows_of(const struct report *report, enum dimension dimension, unsigned role,
+	int64_t bucket_s, const struct report_row **out, size_t max);
 
 /** What --by and --per ask for: the top labels; with --per each of them in every bucket, zeros filled in. */
 struct report_selection {

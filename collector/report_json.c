@@ -34,7 +34,8 @@ static void json_base(const struct report *report, struct buffer *out)
 	member_double(out, "observed_seconds", (double)report->observed_ms / 1000.0, 3);
 	member_double(out, "address_seconds", (double)report->address_ms / 1000.0, 3);
 	if (report->address_ms > 0)
-		member_double(out, "packets_per_address_day", (double)books->counted / address_days, 3);
+		member_double(
+			out, "packets_per_address_day", (double)books->counted / address_days, 3);
 	else
 		json_member_null(out, "packets_per_address_day");
 	json_member_int(out, "kernel_drops", books->kernel_drops);
@@ -71,16 +72,16 @@ static void json_books(const struct report *report, struct buffer *out)
 }
 
 /* {"label": packets, …} */
-static void json_counts(const struct report *report, struct buffer *out, const char *key, enum dimension dimension,
-	unsigned role)
+static void json_counts(const struct report *report, struct buffer *out, const char *key,
+	enum dimension dimension, unsigned role)
 {
 	json_key(out, key);
 	json_open(out, '{');
 	for (size_t i = 0; i < report->count; i++) {
 		const struct report_row *row = &report->rows[i];
 
-		if (row->dimension == dimension && row->bucket_s == REPORT_ALL_BUCKETS && row->packets > 0 &&
-			(role == ROLE_COUNT || row->role == role))
+		if (row->dimension == dimension && row->bucket_s == REPORT_ALL_BUCKETS &&
+			row->packets > 0 && (role == ROLE_COUNT || row->role == role))
 			json_member_uint(out, row->label, row->packets);
 	}
 	json_close(out, '}');
@@ -148,7 +149,8 @@ static void json_row(const struct report *report, const struct report_row *row, 
 	else
 		json_member_null(out, "unique_actors");
 	if (row->bucket_s == REPORT_ALL_BUCKETS && report->books.counted > 0)
-		member_double(out, "share", (double)row->packets / (double)report->books.counted, 6);
+		member_double(
+			out, "share", (double)row->packets / (double)report->books.counted, 6);
 	json_close(out, '}');
 }
 
@@ -156,8 +158,10 @@ static void json_rows(const struct report *report, struct buffer *out)
 {
 	struct report_selection selection;
 
-	json_member_text(out, "by", report->query.by != DIM_COUNT ? tally_dimension_name(report->query.by) : NULL);
-	json_member_text(out, "per", report->query.per != PERIOD_COUNT ? period_name(report->query.per) : NULL);
+	json_member_text(out, "by",
+		report->query.by != DIM_COUNT ? tally_dimension_name(report->query.by) : NULL);
+	json_member_text(out, "per",
+		report->query.per != PERIOD_COUNT ? period_name(report->query.per) : NULL);
 	json_books(report, out);
 	member_double(out, "unique_actors_error", report->actors_error, 4);
 	json_key(out, "rows");

@@ -62,6 +62,7 @@ int main(int argc, char **argv)
 		config_destroy(config);
 	}
 	if (rc != 0)
-		log_plain("%s%s", rc == FAIL_CONFIG ? "" : "hoshimi-report: ", msg.text[0] != '\0' ? msg.text : error_text(rc));
+		log_plain("%s%s", rc == FAIL_CONFIG ? "" : "hoshimi-report: ",
+			msg.text[0] != '\0' ? msg.text : error_text(rc));
 	return error_exit_status(rc);
 }

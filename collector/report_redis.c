@@ -69,7 +69,8 @@ static int load_held(struct loader *loader)
 
 		snprintf(name, sizeof(name), "buckets:%s", period_name((enum period)period));
 		redis_key(key, redis_store_prefix(loader->store), 0, name);
-		rc = redis_store_members(loader->store, key, "zset", keep_number, &list, loader->msg);
+		rc = redis_store_members(
+			loader->store, key, "zset", keep_number, &list, loader->msg);
 		loader->held[period] = list.items;
 		loader->held_count[period] = list.count;
 		if (rc != 0 || list.failed)
@@ -92,7 +93,8 @@ static bool is_covered(const struct loader *loader, enum period period, int64_t 
 	for (size_t i = 0; i < loader->tile_count; i++) {
 		const struct tile *tile = &loader->tiles[i];
 
-		if (tile->period > period && period_start(tile->period, start_s, offset) == tile->start_s)
+		if (tile->period > period &&
+			period_start(tile->period, start_s, offset) == tile->start_s)
 			return true;
 	}
 	return false;
@@ -117,9 +119,11 @@ static int tile_range(struct loader *loader)
 		for (size_t i = 0; i < loader->held_count[period]; i++) {
 			int64_t start = loader->held[period][i];
 
-			if (!is_inside(loader, (enum period)period, start) || is_covered(loader, (enum period)period, start))
+			if (!is_inside(loader, (enum period)period, start) ||
+				is_covered(loader, (enum period)period, start))
 				continue;
-			loader->tiles[loader->tile_count++] = (struct tile){ (enum period)period, start };
+			loader->tiles[loader->tile_count++] =
+				(struct tile){ (enum period)period, start };
 		}
 	}
 	return 0;
@@ -137,23 +141,27 @@ static void note_rounding(struct loader *loader)
 		if (!overlaps(loader, PERIOD_DAY, day) || is_inside(loader, PERIOD_DAY, day))
 			continue;
 		for (size_t t = 0; t < loader->tile_count; t++)
-			has_parts |= period_start(PERIOD_DAY, loader->tiles[t].start_s, offset) == day;
+			has_parts |=
+				period_start(PERIOD_DAY, loader->tiles[t].start_s, offset) == day;
 		if (!has_parts)
 			snprintf(loader->report->note, sizeof(loader->report->note),
-				"part of the range is only held by day and was left out; ask for whole days");
+				"part of the range is only held by day and was left out; ask for "
+				"whole days");
 	}
 }
 
 /* ---- counters ---- */
 
-static struct report_row *row_of(struct loader *loader, enum dimension dimension, unsigned role, const char *label)
+static struct report_row *row_of(
+	struct loader *loader, enum dimension dimension, unsigned role, const char *label)
 {
 	char place[LABEL_TEXT_BYTES + 64];
 	uint64_t hash = 14695981039346656037ULL; /* FNV-1a, only to find rows again */
 	uint64_t *number;
 	struct report_row *row;
 
-	snprintf(place, sizeof(place), "%" PRId64 "/%u/%u/%s", loader->bucket_s, (unsigned)dimension, role, label);
+	snprintf(place, sizeof(place), "%" PRId64 "/%u/%u/%s", loader->bucket_s,
+		(unsigned)dimension, role, label);
 	for (const char *p = place; *p != '\0'; p++)
 		hash = (hash ^ (uint8_t)*p) * 1099511628211ULL;
 	number = count_map_at(&loader->known, hash);
@@ -197,8 +205,8 @@ static int load_hash(struct loader *loader, const char *block)
 
 	for (unsigned what = 0; rc == 0 && what < 2; what++) {
 		snprintf(name, sizeof(name), "%s:%s", what == 0 ? "packets" : "bytes", block);
-		redis_bucket_key(key, redis_store_prefix(loader->store), 0, period_name(loader->tile.period),
-			loader->tile.start_s, name);
+		redis_bucket_key(key, redis_store_prefix(loader->store), 0,
+			period_name(loader->tile.period), loader->tile.start_s, name);
 		loader->are_bytes = what == 1;
 		rc = redis_store_hash(loader->store, key, add_field, loader, loader->msg);
 	}
@@ -255,8 +263,8 @@ static int load_blocks(struct loader *loader)
 	char key[REDIS_KEY_BYTES];
 	int rc;
 
-	redis_bucket_key(key, redis_store_prefix(loader->store), 0, period_name(loader->tile.period), loader->tile.start_s,
-		"blocks");
+	redis_bucket_key(key, redis_store_prefix(loader->store), 0,
+		period_name(loader->tile.period), loader->tile.start_s, "blocks");
 	rc = redis_store_members(loader->store, key, "set", keep_block, &blocks, loader->msg);
 	for (size_t i = 0; rc == 0 && i < blocks.count; i++)
 		if (parse_block(loader, blocks.items[i]))
@@ -276,8 +284,8 @@ static int load_tile(struct loader *loader, const struct tile *tile, enum dimens
 	for (unsigned i = 0; rc == 0 && i < DIM_COUNT; i++) {
 		enum dimension dimension = (enum dimension)i;
 
-		if ((only != DIM_COUNT && only != dimension && dimension != DIM_TOTAL) || dimension == DIM_SERVICE ||
-			dimension == DIM_ASN)
+		if ((only != DIM_COUNT && only != dimension && dimension != DIM_TOTAL) ||
+			dimension == DIM_SERVICE || dimension == DIM_ASN)
 			continue;
 		loader->dimension = dimension;
 		loader->role = 0;
@@ -320,7 +328,8 @@ static void add_book(void *context, const char *field, const char *value)
 		sum->report->address_ms += (uint64_t)number;
 	for (size_t i = 0; i < sizeof(book_fields) / sizeof(book_fields[0]); i++)
 		if (strcmp(book_fields[i].field, field) == 0)
-			memcpy((uint8_t *)&sum->books + book_fields[i].offset, &number, sizeof(number));
+			memcpy((uint8_t *)&sum->books + book_fields[i].offset, &number,
+				sizeof(number));
 }
 
 static int load_ledger(struct loader *loader, const struct tile *tile)
@@ -329,7 +338,8 @@ static int load_ledger(struct loader *loader, const struct tile *tile)
 	char key[REDIS_KEY_BYTES];
 	int rc;
 
-	redis_bucket_key(key, redis_store_prefix(loader->store), 0, period_name(tile->period), tile->start_s, "ledger");
+	redis_bucket_key(key, redis_store_prefix(loader->store), 0, period_name(tile->period),
+		tile->start_s, "ledger");
 	rc = redis_store_hash(loader->store, key, add_book, &sum, loader->msg);
 	tally_books_add(&loader->report->books, &sum.books);
 	return rc;
@@ -381,8 +391,8 @@ static int load_sensors(struct loader *loader)
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < loader->tile_count; i++) {
-		redis_bucket_key(key, redis_store_prefix(loader->store), 0, period_name(loader->tiles[i].period),
-			loader->tiles[i].start_s, "sensors");
+		redis_bucket_key(key, redis_store_prefix(loader->store), 0,
+			period_name(loader->tiles[i].period), loader->tiles[i].start_s, "sensors");
 		rc = redis_store_hash(loader->store, key, keep_sensor, &list, loader->msg);
 	}
 	for (size_t i = 0; i < list.count; i++) {
@@ -393,7 +403,8 @@ static int load_sensors(struct loader *loader)
 		if (what != NULL && strcmp(what, ":addresses") == 0)
 			add_monitored(&loader->report->monitored_addresses, list.items[i].value);
 		if (what != NULL && strcmp(what, ":ipv6_prefixes") == 0)
-			add_monitored(&loader->report->monitored_ipv6_prefixes, list.items[i].value);
+			add_monitored(
+				&loader->report->monitored_ipv6_prefixes, list.items[i].value);
 		free(list.items[i].field);
 	}
 	free(list.items);
@@ -405,7 +416,8 @@ static void add_topic_gap(void *context, const char *text, const char *value)
 	char sentence[256];
 
 	(void)value;
-	snprintf(sentence, sizeof(sentence), "not counted, the topic no longer held it: %.200s", text);
+	snprintf(sentence, sizeof(sentence), "not counted, the topic no longer held it: %.200s",
+		text);
 	report_gap(context, sentence);
 }
 
@@ -413,13 +425,15 @@ static void add_sensor_gap(void *context, const char *field, const char *value)
 {
 	struct report *report = context;
 	const char *colon = strrchr(field, ':');
-	int64_t from = colon != NULL ? strtoll(colon + 1, NULL, 10) : 0, to = strtoll(value, NULL, 10);
+	int64_t from = colon != NULL ? strtoll(colon + 1, NULL, 10) : 0,
+		to = strtoll(value, NULL, 10);
 	char sentence[320];
 
 	if (to / 1000000000 < report->query.from_s || from / 1000000000 >= report->query.to_s)
 		return;
 	snprintf(sentence, sizeof(sentence), "sensor %.*s sent nothing for %.1f s before %lld",
-		colon != NULL ? (int)(colon - field) : 0, field, (double)(to - from) / 1e9, (long long)(to / 1000000000));
+		colon != NULL ? (int)(colon - field) : 0, field, (double)(to - from) / 1e9,
+		(long long)(to / 1000000000));
 	report_gap(report, sentence);
 }
 
@@ -437,13 +451,14 @@ static int load_gaps(struct loader *loader)
 	char key[REDIS_KEY_BYTES];
 	int rc;
 
-	rc = redis_store_members(loader->store, redis_key(key, prefix, 0, "gaps"), "list", add_topic_gap, loader->report,
-		loader->msg);
+	rc = redis_store_members(loader->store, redis_key(key, prefix, 0, "gaps"), "list",
+		add_topic_gap, loader->report, loader->msg);
 	if (rc == 0)
-		rc = redis_store_hash(loader->store, redis_key(key, prefix, 0, "sensor_gaps"), add_sensor_gap, loader->report,
-			loader->msg);
+		rc = redis_store_hash(loader->store, redis_key(key, prefix, 0, "sensor_gaps"),
+			add_sensor_gap, loader->report, loader->msg);
 	if (rc == 0)
-		rc = redis_store_hash(loader->store, redis_key(key, prefix, 0, "poison"), add_poison, loader->report, loader->msg);
+		rc = redis_store_hash(loader->store, redis_key(key, prefix, 0, "poison"),
+			add_poison, loader->report, loader->msg);
 	return rc;
 }
 
@@ -477,7 +492,8 @@ static int load_minutes(struct loader *loader)
 		rc = load_hash(loader, "total");
 		if (alone.count > 0)
 			row = alone.rows[0];
-		report->minutes[report->minute_count] = (struct tally_value){ row.packets, row.bytes };
+		report->minutes[report->minute_count] =
+			(struct tally_value){ row.packets, row.bytes };
 		if (row.packets > 0)
 			report->minute_starts[report->minute_count++] = tile.start_s;
 		report_fini(&alone);
@@ -487,16 +503,19 @@ static int load_minutes(struct loader *loader)
 	return rc;
 }
 
-static void add_actor_key(struct loader *loader, struct redis_words *keys, const struct report_row *row,
-	const struct tile *tile)
+static void add_actor_key(struct loader *loader, struct redis_words *keys,
+	const struct report_row *row, const struct tile *tile)
 {
 	char name[LABEL_TEXT_BYTES + 64], key[REDIS_KEY_BYTES];
 
 	if (row->dimension == DIM_SERVICE)
-		snprintf(name, sizeof(name), "actors:service:%s:%s", role_name(row->role), row->label);
+		snprintf(name, sizeof(name), "actors:service:%s:%s", role_name(row->role),
+			row->label);
 	else
-		snprintf(name, sizeof(name), "actors:%s:%s", tally_dimension_name(row->dimension), row->label);
-	redis_bucket_key(key, redis_store_prefix(loader->store), 0, period_name(tile->period), tile->start_s, name);
+		snprintf(name, sizeof(name), "actors:%s:%s", tally_dimension_name(row->dimension),
+			row->label);
+	redis_bucket_key(key, redis_store_prefix(loader->store), 0, period_name(tile->period),
+		tile->start_s, name);
 	redis_words_text(keys, key);
 }
 
@@ -510,9 +529,12 @@ static int load_actors_of(struct loader *loader, struct report_row *row)
 
 		add_actor_key(loader, &keys, row, &tile);
 	}
-	for (size_t i = 0; row->bucket_s == REPORT_ALL_BUCKETS && i < loader->tile_count && i < UNION_KEYS_MAX; i++)
+	for (size_t i = 0;
+		row->bucket_s == REPORT_ALL_BUCKETS && i < loader->tile_count && i < UNION_KEYS_MAX;
+		i++)
 		add_actor_key(loader, &keys, row, &loader->tiles[i]);
-	rc = keys.failed ? -ENOMEM : redis_store_union_count(loader->store, &keys, &row->actors, loader->msg);
+	rc = keys.failed ? -ENOMEM
+			 : redis_store_union_count(loader->store, &keys, &row->actors, loader->msg);
 	row->has_actors = rc == 0;
 	redis_words_fini(&keys);
 	return rc;
@@ -530,8 +552,8 @@ static int load_actors(struct loader *loader)
 		struct report_row *row = &report->rows[i];
 		const struct report_row *before = i > 0 ? row - 1 : NULL;
 
-		if (before == NULL || before->dimension != row->dimension || before->role != row->role ||
-			before->bucket_s != row->bucket_s)
+		if (before == NULL || before->dimension != row->dimension ||
+			before->role != row->role || before->bucket_s != row->bucket_s)
 			rank = 0;
 		if (rank++ < report->query.top)
 			rc = load_actors_of(loader, row);
@@ -554,7 +576,8 @@ static int load_names(struct loader *loader)
 {
 	char key[REDIS_KEY_BYTES];
 
-	return redis_store_hash(loader->store, redis_key(key, redis_store_prefix(loader->store), 0, "as_names"), keep_name,
+	return redis_store_hash(loader->store,
+		redis_key(key, redis_store_prefix(loader->store), 0, "as_names"), keep_name,
 		loader->report, loader->msg);
 }
 
@@ -569,7 +592,9 @@ static int load_series(struct loader *loader)
 		if (!overlaps(loader, per, tile.start_s))
 			continue;
 		loader->bucket_s = tile.start_s;
-		rc = load_tile(loader, &tile, loader->report->query.by != DIM_COUNT ? loader->report->query.by : DIM_TOTAL);
+		rc = load_tile(loader, &tile,
+			loader->report->query.by != DIM_COUNT ? loader->report->query.by
+							      : DIM_TOTAL);
 	}
 	return rc;
 }
@@ -587,7 +612,10 @@ static int load_all(struct loader *loader)
 	note_rounding(loader);
 	for (size_t i = 0; rc == 0 && i < loader->tile_count; i++) {
 		loader->bucket_s = REPORT_ALL_BUCKETS;
-		rc = load_tile(loader, &loader->tiles[i], wants_all ? DIM_COUNT : by != DIM_COUNT ? by : DIM_TOTAL);
+		rc = load_tile(loader, &loader->tiles[i],
+			wants_all	  ? DIM_COUNT
+			: by != DIM_COUNT ? by
+					  : DIM_TOTAL);
 		if (rc == 0)
 			rc = load_ledger(loader, &loader->tiles[i]);
 	}

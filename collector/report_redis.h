@@ -11,4 +11,5 @@
  *
  * @return 0, FAIL_REMOTE with `msg`, FAIL_CONFIG when a key is of another type, -ENOMEM
  */
-int report_from_redis(struct report *report, struct redis_store *store, struct message *msg) MUST_CHECK;
+int report_from_redis(
+	struct report *report, struct redis_store *store, struct message *msg) MUST_CHECK;

@@ -4,7 +4,8 @@
 
 #define BUCKETS_MAX 1000000 /* two years of minutes; a wider question is cut, which its rows show */
 
-static int append(struct report_selection *selection, size_t *capacity, const struct report_row *row)
+static int append(
+	struct report_selection *selection, size_t *capacity, const struct report_row *row)
 {
 	if (selection->count == *capacity) {
 		size_t larger = *capacity != 0 ? *capacity * 2 : 64;
@@ -48,7 +49,8 @@ static bool bucket_bounds(const struct report *report, int64_t *first, int64_t *
 	return found;
 }
 
-static const struct report_row *find_row(const struct report *report, const struct report_row *like, int64_t bucket_s)
+static const struct report_row *find_row(
+	const struct report *report, const struct report_row *like, int64_t bucket_s)
 {
 	size_t low = 0, high = report->count;
 
@@ -56,8 +58,10 @@ static const struct report_row *find_row(const struct report *report, const stru
 	while (low < high) {
 		size_t middle = (low + high) / 2;
 		const struct report_row *row = &report->rows[middle];
-		bool is_before = row->dimension != like->dimension ? row->dimension < like->dimension :
-				 row->role != like->role ? row->role < like->role : row->bucket_s < bucket_s;
+		bool is_before = row->dimension != like->dimension
+					 ? row->dimension < like->dimension
+				 : row->role != like->role ? row->role < like->role
+							   : row->bucket_s < bucket_s;
 
 		if (is_before)
 			low = middle + 1;
@@ -67,7 +71,8 @@ static const struct report_row *find_row(const struct report *report, const stru
 	for (; low < report->count; low++) {
 		const struct report_row *row = &report->rows[low];
 
-		if (row->dimension != like->dimension || row->role != like->role || row->bucket_s != bucket_s)
+		if (row->dimension != like->dimension || row->role != like->role ||
+			row->bucket_s != bucket_s)
 			return NULL;
 		if (strcmp(row->label, like->label) == 0)
 			return row;
@@ -75,15 +80,16 @@ static const struct report_row *find_row(const struct report *report, const stru
 	return NULL;
 }
 
-static int select_series(const struct report *report, const struct report_row *const *labels, size_t label_count,
-	struct report_selection *out, size_t *capacity)
+static int select_series(const struct report *report, const struct report_row *const *labels,
+	size_t label_count, struct report_selection *out, size_t *capacity)
 {
 	int64_t first, last, seconds = period_seconds(report->query.per);
 	int rc = 0;
 
 	if (!bucket_bounds(report, &first, &last))
 		return 0;
-	for (int64_t bucket = first; rc == 0 && bucket <= last && out->count < BUCKETS_MAX; bucket += seconds) {
+	for (int64_t bucket = first; rc == 0 && bucket <= last && out->count < BUCKETS_MAX;
+		bucket += seconds) {
 		for (size_t i = 0; rc == 0 && i < label_count; i++) {
 			const struct report_row *found = find_row(report, labels[i], bucket);
 			struct report_row row = found != NULL ? *found : *labels[i];
@@ -103,14 +109,17 @@ int report_select(const struct report *report, struct report_selection *out)
 {
 	size_t top = dimension_of(report) == DIM_TOTAL ? 1 : report->query.top, capacity = 0;
 	const struct report_row **labels = calloc(report->count + 1, sizeof(*labels));
-	static const struct report_row nothing = { .bucket_s = REPORT_ALL_BUCKETS, .dimension = DIM_TOTAL, .label = "total" };
+	static const struct report_row nothing = {
+		.bucket_s = REPORT_ALL_BUCKETS, .dimension = DIM_TOTAL, .label = "total"
+	};
 	size_t count;
 	int rc = 0;
 
 	*out = (struct report_selection){ 0 };
 	if (labels == NULL)
 		return -ENOMEM;
-	count = report_rows_of(report, dimension_of(report), ROLE_COUNT, REPORT_ALL_BUCKETS, labels, report->count);
+	count = report_rows_of(report, dimension_of(report), ROLE_COUNT, REPORT_ALL_BUCKETS, labels,
+		report->count);
 	count = count < top ? count : top;
 	if (count == 0 && dimension_of(report) == DIM_TOTAL)
 		labels[count++] = &nothing;

@@ -8,7 +8,7 @@
 #include "collector/report.h"
 #include "schemas/base/json.h"
 
-#define WIDTH        100
+#define WIDTH	     100
 #define BAR_CELLS    24
 #define LABEL_CELLS  34
 #define SPARK_CELLS  80
@@ -79,21 +79,26 @@ static void heading(struct buffer *out, const char *text, const char *base)
 
 static void table_row(const struct report *report, const struct report_row *row, struct buffer *out)
 {
-	double share = report->books.counted > 0 ? (double)row->packets / (double)report->books.counted : 0;
+	double share = report->books.counted > 0
+			       ? (double)row->packets / (double)report->books.counted
+			       : 0;
 	char text[LABEL_TEXT_BYTES + 160], packets[NUMBER_BYTES], actors[NUMBER_BYTES] = "";
 
-	snprintf(text, sizeof(text), "%s%s%s", row->label, row->name != NULL ? "  " : "", row->name != NULL ? row->name : "");
+	snprintf(text, sizeof(text), "%s%s%s", row->label, row->name != NULL ? "  " : "",
+		row->name != NULL ? row->name : "");
 	if (row->has_actors)
 		grouped(row->actors, actors);
 	buffer_append_text(out, "  ");
-	padded(out, row->dimension == DIM_ASN && row->name != NULL ? text : row->label, LABEL_CELLS);
-	buffer_format(out, "%14s  %5.1f%%  %10s  ", grouped(row->packets, packets), share * 100, actors);
+	padded(out, row->dimension == DIM_ASN && row->name != NULL ? text : row->label,
+		LABEL_CELLS);
+	buffer_format(
+		out, "%14s  %5.1f%%  %10s  ", grouped(row->packets, packets), share * 100, actors);
 	bar(out, share);
 	buffer_u8(out, '\n');
 }
 
-static void section(const struct report *report, struct buffer *out, const char *title, enum dimension dimension,
-	unsigned role)
+static void section(const struct report *report, struct buffer *out, const char *title,
+	enum dimension dimension, unsigned role)
 {
 	const struct report_row **rows = calloc(report->count + 1, sizeof(*rows));
 	size_t count, shown;
@@ -115,7 +120,8 @@ static void section(const struct report *report, struct buffer *out, const char 
 		for (size_t i = shown; i < count; i++)
 			sum += rows[i]->packets;
 		buffer_format(out, "  … and %zu more%*s%s\n", count - shown,
-			(int)(LABEL_CELLS + 14 - 12 - snprintf(NULL, 0, "%zu", count - shown)) - (int)strlen(grouped(sum, rest)) + 0,
+			(int)(LABEL_CELLS + 14 - 12 - snprintf(NULL, 0, "%zu", count - shown)) -
+				(int)strlen(grouped(sum, rest)) + 0,
 			"", rest);
 	}
 	free(rows);
@@ -132,16 +138,16 @@ static void line(struct buffer *out, const char *label, const char *text)
 
 static void books_line(struct buffer *out, const struct marker_record *books)
 {
-	char frames[NUMBER_BYTES], non_ip[NUMBER_BYTES], malformed[NUMBER_BYTES], not_dark[NUMBER_BYTES],
-		counted[NUMBER_BYTES];
+	char frames[NUMBER_BYTES], non_ip[NUMBER_BYTES], malformed[NUMBER_BYTES],
+		not_dark[NUMBER_BYTES], counted[NUMBER_BYTES];
 
 	grouped((uint64_t)books->frames, frames);
 	grouped((uint64_t)books->non_ip, non_ip);
 	grouped((uint64_t)books->malformed, malformed);
 	grouped((uint64_t)books->not_dark, not_dark);
 	grouped((uint64_t)books->counted, counted);
-	buffer_format(out, "  %s frames = %s not IP + %s malformed + %s not dark + %s counted\n", frames, non_ip, malformed,
-		not_dark, counted);
+	buffer_format(out, "  %s frames = %s not IP + %s malformed + %s not dark + %s counted\n",
+		frames, non_ip, malformed, not_dark, counted);
 }
 
 static void time_line(struct buffer *out, const struct marker_record *books)
@@ -152,7 +158,8 @@ static void time_line(struct buffer *out, const struct marker_record *books)
 		line(out, "first, last packet", "none");
 		return;
 	}
-	snprintf(text, sizeof(text), "%s … %s", iso_text(books->first_ns / 1000000000 * 1000, first),
+	snprintf(text, sizeof(text), "%s … %s",
+		iso_text(books->first_ns / 1000000000 * 1000, first),
 		iso_text(books->last_ns / 1000000000 * 1000, last));
 	line(out, "first, last packet", text);
 }
@@ -162,10 +169,12 @@ static void monitored_line(const struct report *report, struct buffer *out)
 	char addresses[NUMBER_BYTES], text[160];
 
 	if (report->monitored_addresses == AVRO_NULL_LONG)
-		snprintf(text, sizeof(text), "unknown (no dark ranges given: every IP packet counts)");
+		snprintf(text, sizeof(text),
+			"unknown (no dark ranges given: every IP packet counts)");
 	else
 		snprintf(text, sizeof(text), "%s IPv4 addresses, %" PRId64 " IPv6 prefixes",
-			grouped((uint64_t)report->monitored_addresses, addresses), report->monitored_ipv6_prefixes);
+			grouped((uint64_t)report->monitored_addresses, addresses),
+			report->monitored_ipv6_prefixes);
 	line(out, "monitored", text);
 	if (report->address_ms > 0) {
 		snprintf(text, sizeof(text), "%.2f packets per monitored IPv4 address and day",
@@ -179,8 +188,8 @@ static void coverage_line(const struct report *report, struct buffer *out)
 	char text[160];
 	double seconds = (double)report->observed_ms / 1000.0;
 
-	snprintf(text, sizeof(text), "%.0f s (%.2f h) over %" PRIu64 " sensor%s", seconds, seconds / 3600.0, report->sensors,
-		report->sensors == 1 ? "" : "s");
+	snprintf(text, sizeof(text), "%.0f s (%.2f h) over %" PRIu64 " sensor%s", seconds,
+		seconds / 3600.0, report->sensors, report->sensors == 1 ? "" : "s");
 	line(out, "observed", text);
 }
 
@@ -190,21 +199,26 @@ static void loss_line(const struct report *report, struct buffer *out)
 	char text[240];
 	int size;
 
-	size = snprintf(text, sizeof(text), "%" PRId64 " kernel drops, %" PRId64 " interface drops, %" PRId64
-		" packets lost, %" PRId64 " in overflow", books->kernel_drops, books->interface_drops, books->lost_packets,
-		books->overflow);
+	size = snprintf(text, sizeof(text),
+		"%" PRId64 " kernel drops, %" PRId64 " interface drops, %" PRId64
+		" packets lost, %" PRId64 " in overflow",
+		books->kernel_drops, books->interface_drops, books->lost_packets, books->overflow);
 	if (report->poison > 0)
-		snprintf(text + size, sizeof(text) - (size_t)size, ", %" PRIu64 " unreadable messages", report->poison);
+		snprintf(text + size, sizeof(text) - (size_t)size,
+			", %" PRIu64 " unreadable messages", report->poison);
 	line(out, "loss", text);
 	if (report_applied(report) != (uint64_t)books->counted) {
-		snprintf(text, sizeof(text), "%" PRIu64 " of %" PRId64 " counted packets are applied so far", report_applied(report),
-			books->counted);
+		snprintf(text, sizeof(text),
+			"%" PRIu64 " of %" PRId64 " counted packets are applied so far",
+			report_applied(report), books->counted);
 		line(out, "not complete", text);
 	}
 	for (size_t i = 0; i < report->gap_count; i++)
 		line(out, i == 0 ? "gaps" : "", report->gaps[i]);
 	if (books->dark_sender_packets > 0) {
-		snprintf(text, sizeof(text), "%" PRId64 " packets were sent from inside the dark ranges: not all of it is dark",
+		snprintf(text, sizeof(text),
+			"%" PRId64
+			" packets were sent from inside the dark ranges: not all of it is dark",
 			books->dark_sender_packets);
 		line(out, "not dark", text);
 	}
@@ -223,9 +237,10 @@ static void base_block(const struct report *report, struct buffer *out)
 	monitored_line(report, out);
 	coverage_line(report, out);
 	loss_line(report, out);
-	if (report_rows_of(report, DIM_TOTAL, ROLE_COUNT, REPORT_ALL_BUCKETS, &total, 1) == 1 && total->has_actors) {
-		snprintf(text, sizeof(text), "%s (estimate, standard error %.2f %%)", grouped(total->actors, actors),
-			report->actors_error * 100);
+	if (report_rows_of(report, DIM_TOTAL, ROLE_COUNT, REPORT_ALL_BUCKETS, &total, 1) == 1 &&
+		total->has_actors) {
+		snprintf(text, sizeof(text), "%s (estimate, standard error %.2f %%)",
+			grouped(total->actors, actors), report->actors_error * 100);
 		line(out, "unique actors", text);
 	}
 }
@@ -240,7 +255,8 @@ static void spark(struct buffer *out, const uint64_t *values, size_t count)
 	for (size_t i = 0; i < count; i++)
 		most = values[i] > most ? values[i] : most;
 	for (size_t i = 0; i < count; i++)
-		buffer_append_text(out, values[i] == 0 ? " " : levels[most > 0 ? values[i] * 7 / most : 0]);
+		buffer_append_text(
+			out, values[i] == 0 ? " " : levels[most > 0 ? values[i] * 7 / most : 0]);
 }
 
 /* Packets over time, as many minutes a cell as are needed to fit the line. */
@@ -256,10 +272,12 @@ static void series_line(const struct report *report, struct buffer *out)
 	minutes = (report->minute_starts[report->minute_count - 1] - first) / 60 + 1;
 	per_cell = (minutes + SPARK_CELLS - 1) / SPARK_CELLS;
 	for (size_t i = 0; i < report->minute_count; i++)
-		values[(report->minute_starts[i] - first) / 60 / per_cell] += report->minutes[i].packets;
+		values[(report->minute_starts[i] - first) / 60 / per_cell] +=
+			report->minutes[i].packets;
 	buffer_format(out, "\nPackets over time (%" PRId64 " min a cell)\n  ", per_cell);
 	spark(out, values, (size_t)((minutes + per_cell - 1) / per_cell));
-	buffer_format(out, "\n  %s … %s\n", iso_text(first * 1000, from), iso_text((first + minutes * 60) * 1000, to));
+	buffer_format(out, "\n  %s … %s\n", iso_text(first * 1000, from),
+		iso_text((first + minutes * 60) * 1000, to));
 }
 
 static void selection_rows(const struct report *report, struct buffer *out)
@@ -273,11 +291,13 @@ static void selection_rows(const struct report *report, struct buffer *out)
 	}
 	for (size_t i = 0; i < selection.count; i++)
 		most = selection.rows[i].packets > most ? selection.rows[i].packets : most;
-	buffer_format(out, "\n  %-21s%-28s%14s  %11s\n", "time", report->query.by != DIM_COUNT ?
-		tally_dimension_name(report->query.by) : "", "packets", "actors ±");
+	buffer_format(out, "\n  %-21s%-28s%14s  %11s\n", "time",
+		report->query.by != DIM_COUNT ? tally_dimension_name(report->query.by) : "",
+		"packets", "actors ±");
 	for (size_t i = 0; i < selection.count; i++) {
 		const struct report_row *row = &selection.rows[i];
-		char time[ISO_TEXT_BYTES], packets[NUMBER_BYTES], actors[NUMBER_BYTES] = "", label[LABEL_TEXT_BYTES + 16] = "";
+		char time[ISO_TEXT_BYTES], packets[NUMBER_BYTES], actors[NUMBER_BYTES] = "",
+								  label[LABEL_TEXT_BYTES + 16] = "";
 
 		if (row->dimension == DIM_SERVICE)
 			snprintf(label, sizeof(label), "%s (%s)", row->label, role_name(row->role));
@@ -322,7 +342,8 @@ void report_table(const struct report *report, struct buffer *out)
 		return;
 	}
 	if (report->query.by != DIM_COUNT) {
-		section(report, out, tally_dimension_name(report->query.by), report->query.by, ROLE_COUNT);
+		section(report, out, tally_dimension_name(report->query.by), report->query.by,
+			ROLE_COUNT);
 		return;
 	}
 	series_line(report, out);

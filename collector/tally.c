@@ -11,8 +11,8 @@
 #define PORT_BITS     18
 #define UNKNOWN_LABEL 0
 
-static const char *const dimension_names[DIM_COUNT] = { "total", "class", "role", "protocol", "service", "country",
-	"asn", "tool", "payload", "sensor" };
+static const char *const dimension_names[DIM_COUNT] = { "total", "class", "role", "protocol",
+	"service", "country", "asn", "tool", "payload", "sensor" };
 
 static const struct {
 	const char *name;
@@ -110,7 +110,8 @@ bool tally_is_empty(const struct tally *tally)
 uint64_t tally_pack(const struct tally_key *key)
 {
 	return (uint64_t)key->dimension << (MINUTE_BITS + LABEL_BITS) |
-	       ((uint64_t)(key->bucket_s / 60) & ((1u << MINUTE_BITS) - 1)) << LABEL_BITS | key->label;
+	       ((uint64_t)(key->bucket_s / 60) & ((1u << MINUTE_BITS) - 1)) << LABEL_BITS |
+	       key->label;
 }
 
 struct tally_key tally_unpack(uint64_t packed)
@@ -167,7 +168,8 @@ const char *tally_sensor(const struct tally *tally, uint32_t number)
 
 uint32_t tally_service_label(unsigned role, uint8_t protocol, int32_t port)
 {
-	return (uint32_t)role << (PORT_BITS + 8) | (uint32_t)protocol << PORT_BITS | (uint32_t)(port + 1);
+	return (uint32_t)role << (PORT_BITS + 8) | (uint32_t)protocol << PORT_BITS |
+	       (uint32_t)(port + 1);
 }
 
 unsigned tally_service_role(uint32_t label)
@@ -185,7 +187,8 @@ int32_t tally_service_port(uint32_t label)
 	return (int32_t)(label & ((1u << PORT_BITS) - 1)) - 1;
 }
 
-const char *tally_label(const struct tally *tally, enum dimension dimension, uint32_t label, char out[LABEL_TEXT_BYTES])
+const char *tally_label(const struct tally *tally, enum dimension dimension, uint32_t label,
+	char out[LABEL_TEXT_BYTES])
 {
 	const char *name = NULL;
 
@@ -282,7 +285,8 @@ static int64_t bucket_of(const struct tally *tally, int64_t window_s)
 
 static void add_minute(struct tally *tally, const struct flow_record *flow)
 {
-	struct tally_value *value = count_map_at(&tally->minutes, (uint64_t)(flow->window_ms / WINDOW_MS));
+	struct tally_value *value =
+		count_map_at(&tally->minutes, (uint64_t)(flow->window_ms / WINDOW_MS));
 
 	if (value == NULL) {
 		tally->is_out_of_memory = true;
@@ -292,8 +296,8 @@ static void add_minute(struct tally *tally, const struct flow_record *flow)
 	value->bytes += (uint64_t)flow->bytes;
 }
 
-static void add(struct tally *tally, const struct flow_record *flow, enum dimension dimension, uint32_t label,
-	uint64_t actor)
+static void add(struct tally *tally, const struct flow_record *flow, enum dimension dimension,
+	uint32_t label, uint64_t actor)
 {
 	struct tally_key key = { bucket_of(tally, flow->window_ms / 1000), dimension, label };
 	uint64_t packed = tally_pack(&key);
@@ -348,7 +352,8 @@ void tally_flow(struct tally *tally, const struct origin *origin, const struct f
 	add(tally, flow, DIM_CLASS, flow->class, actor);
 	add(tally, flow, DIM_ROLE, flow->role, actor);
 	add(tally, flow, DIM_PROTOCOL, protocol, actor);
-	add(tally, flow, DIM_SERVICE, tally_service_label(flow->role, flow->protocol, flow->service_port), actor);
+	add(tally, flow, DIM_SERVICE,
+		tally_service_label(flow->role, flow->protocol, flow->service_port), actor);
 	add(tally, flow, DIM_COUNTRY, country, actor);
 	add(tally, flow, DIM_ASN, geo->asn, actor);
 	add(tally, flow, DIM_TOOL, flow->tool, actor);
@@ -363,7 +368,8 @@ void tally_flow(struct tally *tally, const struct origin *origin, const struct f
 static struct tally_ledger *ledger_of(struct tally *tally, int64_t minute_ms, uint32_t sensor)
 {
 	for (size_t i = tally->ledger_count; i-- > 0;)
-		if (tally->ledgers[i].minute_ms == minute_ms && tally->ledgers[i].sensor == sensor &&
+		if (tally->ledgers[i].minute_ms == minute_ms &&
+			tally->ledgers[i].sensor == sensor &&
 			tally->ledgers[i].interval_count < TALLY_INTERVALS)
 			return &tally->ledgers[i];
 	if (tally->ledger_count == tally->ledger_capacity) {
@@ -377,8 +383,9 @@ static struct tally_ledger *ledger_of(struct tally *tally, int64_t minute_ms, ui
 		tally->ledgers = ledgers;
 		tally->ledger_capacity = capacity;
 	}
-	tally->ledgers[tally->ledger_count] = (struct tally_ledger){ .minute_ms = minute_ms, .sensor = sensor,
-		.books = marker_defaults() };
+	tally->ledgers[tally->ledger_count] = (struct tally_ledger){
+		.minute_ms = minute_ms, .sensor = sensor, .books = marker_defaults()
+	};
 	return &tally->ledgers[tally->ledger_count++];
 }
 
@@ -416,11 +423,13 @@ void tally_books_add(struct marker_record *into, const struct marker_record *fro
 	into->gap_from_ns = least(into->gap_from_ns, from->gap_from_ns);
 	into->gap_to_ns = greatest(into->gap_to_ns, from->gap_to_ns);
 	into->monitored_addresses = greatest(into->monitored_addresses, from->monitored_addresses);
-	into->monitored_ipv6_prefixes = greatest(into->monitored_ipv6_prefixes, from->monitored_ipv6_prefixes);
+	into->monitored_ipv6_prefixes =
+		greatest(into->monitored_ipv6_prefixes, from->monitored_ipv6_prefixes);
 	into->dark_sender_packets += from->dark_sender_packets;
 }
 
-void tally_marker(struct tally *tally, const struct origin *origin, const struct marker_record *marker)
+void tally_marker(
+	struct tally *tally, const struct origin *origin, const struct marker_record *marker)
 {
 	struct tally_ledger *ledger;
 	uint32_t sensor;

@@ -31,7 +31,7 @@ enum dimension {
 enum period { PERIOD_MINUTE, PERIOD_HOUR, PERIOD_DAY, PERIOD_COUNT };
 
 #define LABEL_TEXT_BYTES 160
-#define TALLY_INTERVALS  32 /* per ledger; a further one starts another ledger of the same minute */
+#define TALLY_INTERVALS	 32 /* per ledger; a further one starts another ledger of the same minute */
 
 /** One counter's place: bucket start (seconds since the epoch), dimension, label. */
 struct tally_key {
@@ -47,22 +47,22 @@ struct tally_value {
 
 /** An actor seen under a counter; each pair once. */
 struct tally_actor {
-	uint64_t key; /* packed tally_key */
+	uint64_t key;	/* packed tally_key */
 	uint64_t actor; /* fixed hash of the address */
 };
 
 /** Books of one minute and sensor, added up over parts. */
 struct tally_ledger {
 	int64_t minute_ms;
-	uint32_t sensor; /* tally_sensor */
-	struct marker_record books; /* sums; texts and lists are not kept */
+	uint32_t sensor;		       /* tally_sensor */
+	struct marker_record books;	       /* sums; texts and lists are not kept */
 	int64_t intervals[TALLY_INTERVALS][2]; /* capture intervals, ns, not yet merged */
 	size_t interval_count;
 };
 
 /** What a tally is for. All zero: a batch for Redis, counted by minute, actors as pairs. */
 struct tally_options {
-	bool for_report;      /* all time in one bucket (or by `per`), actors as sketches: bounded by labels */
+	bool for_report; /* all time in one bucket (or by `per`), actors as sketches: bounded by labels */
 	enum period per;      /* for_report: buckets, PERIOD_COUNT for one over all time */
 	int64_t day_offset_s; /* where days begin, east of UTC */
 };
@@ -72,13 +72,13 @@ struct tally {
 	struct count_map minutes;  /* for_report: minute → struct tally_value */
 	struct count_map sketches; /* for_report: packed key → struct sketch * */
 	struct count_map counters; /* packed key → struct tally_value */
-	struct count_map seen;     /* hash of (key, actor): which pairs are in `actors` */
+	struct count_map seen;	   /* hash of (key, actor): which pairs are in `actors` */
 	struct tally_actor *actors;
 	size_t actor_count, actor_capacity;
 	struct tally_ledger *ledgers;
 	size_t ledger_count, ledger_capacity;
-	struct text_list sensors; /* by number; few */
-	struct text_list names;   /* AS names, by number */
+	struct text_list sensors;  /* by number; few */
+	struct text_list names;	   /* AS names, by number */
 	struct count_map as_names; /* asn → number of its name + 1 */
 	uint64_t flows;
 	uint64_t poison; /* messages that could not be read */
@@ -95,7 +95,8 @@ void tally_flow(struct tally *tally, const struct origin *origin, const struct f
 	const struct geo_answer *geo);
 
 /** Adds a marker's books; only markers of partition 0 carry any. */
-void tally_marker(struct tally *tally, const struct origin *origin, const struct marker_record *marker);
+void tally_marker(
+	struct tally *tally, const struct origin *origin, const struct marker_record *marker);
 
 uint64_t tally_pack(const struct tally_key *key);
 struct tally_key tally_unpack(uint64_t packed);
@@ -109,7 +110,8 @@ const char *period_name(enum period period);
 const char *tally_dimension_name(enum dimension dimension);
 
 /** A label as text; services without their role, see tally_service_role. */
-const char *tally_label(const struct tally *tally, enum dimension dimension, uint32_t label, char out[LABEL_TEXT_BYTES]);
+const char *tally_label(const struct tally *tally, enum dimension dimension, uint32_t label,
+	char out[LABEL_TEXT_BYTES]);
 unsigned tally_service_role(uint32_t label);
 uint8_t tally_service_protocol(uint32_t label);
 int32_t tally_service_port(uint32_t label);

@@ -19,5 +19,7 @@ struct view {
 /** The view of a name, NULL when there is none (yet). */
 const struct view *view_find(const char *name);
 
-int view_count_run(const struct config *config, const atomic_bool *stop, struct message *msg) MUST_CHECK;
-int view_enrich_run(const struct config *config, const atomic_bool *stop, struct message *msg) MUST_CHECK;
+int view_count_run(
+	const struct config *config, const atomic_bool *stop, struct message *msg) MUST_CHECK;
+int view_enrich_run(
+	const struct config *config, const atomic_bool *stop, struct message *msg) MUST_CHECK;

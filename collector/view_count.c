@@ -17,18 +17,18 @@
 #include "schemas/base/log.h"
 #include "schemas/base/signals.h"
 
-#define POLL_MS         100
-#define RETRY_S         1
-#define VERIFY_S        5 /* a Redis that was emptied or restored heals so soon, also without traffic */
-#define ACTORS_MAX      1000000 /* pairs in a batch: bounds its memory and the script's arguments */
+#define POLL_MS	   100
+#define RETRY_S	   1
+#define VERIFY_S   5 /* a Redis that was emptied or restored heals so soon, also without traffic */
+#define ACTORS_MAX 1000000 /* pairs in a batch: bounds its memory and the script's arguments */
 
 /* One of our partitions. */
 struct count_partition {
 	bool is_ours;
 	bool is_positioned; /* `from` is what Redis has stored, and reading goes on from there */
-	bool is_stored;     /* false: Redis has no watermark yet */
+	bool is_stored;	    /* false: Redis has no watermark yet */
 	int64_t from;
-	int64_t next; /* offset behind the last tallied message */
+	int64_t next;	/* offset behind the last tallied message */
 	time_t since_s; /* when the batch began */
 	struct tally tally;
 };
@@ -72,8 +72,9 @@ static void on_assigned(void *context, uint32_t number)
 	struct count_view *view = context;
 
 	if (number >= view->partition_count) {
-		message_set(&view->fatal, "the flows topic has more partitions than when this program started; their "
-					  "number must never change");
+		message_set(&view->fatal,
+			"the flows topic has more partitions than when this program started; their "
+			"number must never change");
 		view->is_failed = true;
 		return;
 	}
@@ -95,23 +96,26 @@ static void on_revoked(void *context, uint32_t number)
 /* ---- where to start ---- */
 
 /* The topic no longer holds what Redis waits for: the watermark moves there and says so. */
-static int skip_gap(struct count_view *view, uint32_t number, int64_t stored, int64_t low, struct message *msg)
+static int skip_gap(
+	struct count_view *view, uint32_t number, int64_t stored, int64_t low, struct message *msg)
 {
 	enum apply_outcome outcome;
-	int rc = redis_batch_build(&view->batch, &view->partitions[number].tally, redis_store_prefix(view->store),
-		&view->lifetimes, number);
+	int rc = redis_batch_build(&view->batch, &view->partitions[number].tally,
+		redis_store_prefix(view->store), &view->lifetimes, number);
 
 	if (rc != 0)
 		return rc;
 	redis_batch_log_gap(&view->batch, redis_store_prefix(view->store), number, stored, low);
 	outcome = redis_store_apply(view->store, number, stored, low, &view->batch, msg);
 	if (outcome == APPLY_DONE)
-		log_error("the topic no longer holds what redis had not counted partition=%u from_offset=%lld to_offset=%lld",
+		log_error("the topic no longer holds what redis had not counted partition=%u "
+			  "from_offset=%lld to_offset=%lld",
 			number, (long long)stored, (long long)low);
 	return outcome == APPLY_DONE || outcome == APPLY_MISMATCH ? FAIL_STOPPED : FAIL_REMOTE;
 }
 
-static int find_position(struct count_view *view, uint32_t number, int64_t *stored, struct message *msg)
+static int find_position(
+	struct count_view *view, uint32_t number, int64_t *stored, struct message *msg)
 {
 	int64_t low, high;
 	int rc = redis_store_watermark(view->store, number, stored, msg);
@@ -121,8 +125,10 @@ static int find_position(struct count_view *view, uint32_t number, int64_t *stor
 	if (rc != 0)
 		return rc;
 	if (*stored > high) {
-		message_set(msg, "redis has counted partition %u up to offset %lld, but the topic ends at %lld: it is "
-				 "another topic; give another --topic-prefix or empty redis",
+		message_set(msg,
+			"redis has counted partition %u up to offset %lld, but the topic ends at "
+			"%lld: it is "
+			"another topic; give another --topic-prefix or empty redis",
 			number, (long long)*stored, (long long)high);
 		return FAIL_LIMIT;
 	}
@@ -174,7 +180,8 @@ static void recover(struct count_view *view)
 		view->fatal = msg;
 		view->is_failed = true;
 	} else if (rc != 0) {
-		log_warning("view count waits error=\"%s\"", msg.text[0] != '\0' ? msg.text : "kafka does not answer");
+		log_warning("view count waits error=\"%s\"",
+			msg.text[0] != '\0' ? msg.text : "kafka does not answer");
 	}
 }
 
@@ -201,8 +208,8 @@ static void apply(struct count_view *view, uint32_t number)
 	struct message msg = { 0 };
 
 	if (partition->tally.is_out_of_memory ||
-		redis_batch_build(&view->batch, &partition->tally, redis_store_prefix(view->store), &view->lifetimes,
-			number) != 0) {
+		redis_batch_build(&view->batch, &partition->tally, redis_store_prefix(view->store),
+			&view->lifetimes, number) != 0) {
 		message_set(&view->fatal, "out of memory");
 		view->is_failed = true;
 		return;
@@ -210,8 +217,9 @@ static void apply(struct count_view *view, uint32_t number)
 	if (redis_store_connect(view->store, true, &msg) != 0)
 		outcome = APPLY_UNSURE;
 	else
-		outcome = redis_store_apply(view->store, number, partition->is_stored ? partition->from : -1,
-			partition->next, &view->batch, &msg);
+		outcome = redis_store_apply(view->store, number,
+			partition->is_stored ? partition->from : -1, partition->next, &view->batch,
+			&msg);
 	switch (outcome) {
 	case APPLY_DONE:
 		view->applied_flows += partition->tally.flows;
@@ -221,7 +229,8 @@ static void apply(struct count_view *view, uint32_t number)
 		tally_clear(&partition->tally);
 		break;
 	case APPLY_MISMATCH:
-		log_info("redis has another watermark, starting again from it partition=%u", number);
+		log_info(
+			"redis has another watermark, starting again from it partition=%u", number);
 		lose_position(view, number);
 		break;
 	case APPLY_REFUSED:
@@ -229,7 +238,9 @@ static void apply(struct count_view *view, uint32_t number)
 		view->is_failed = true;
 		break;
 	case APPLY_UNSURE:
-		log_warning("redis did not answer, asking it for its watermark partition=%u error=\"%s\"", number, msg.text);
+		log_warning("redis did not answer, asking it for its watermark partition=%u "
+			    "error=\"%s\"",
+			number, msg.text);
 		lose_position(view, number);
 		break;
 	}
@@ -256,8 +267,10 @@ static void verify(struct count_view *view)
 		if (rc == 0 && stored == (partition->is_stored ? partition->from : -1))
 			continue;
 		if (rc == 0)
-			log_warning("redis has another watermark than it was given, starting again from it partition=%u "
-				    "given=%lld stored=%lld", i, (long long)partition->from, (long long)stored);
+			log_warning("redis has another watermark than it was given, starting again "
+				    "from it partition=%u "
+				    "given=%lld stored=%lld",
+				i, (long long)partition->from, (long long)stored);
 		else
 			log_warning("redis does not answer partition=%u error=\"%s\"", i, msg.text);
 		lose_position(view, i);
@@ -279,7 +292,8 @@ static void apply_due(struct count_view *view, bool all)
 	for (uint32_t i = 0; i < view->partition_count && !view->is_failed; i++) {
 		struct count_partition *partition = &view->partitions[i];
 
-		if (is_due(view, partition) || (all && partition->is_positioned && partition->next > partition->from))
+		if (is_due(view, partition) ||
+			(all && partition->is_positioned && partition->next > partition->from))
 			apply(view, i);
 	}
 }
@@ -296,7 +310,8 @@ static void tally_records(struct count_view *view, struct count_partition *parti
 		if (item->kind == ITEM_FLOW) {
 			struct address actor = flow_actor(&item->flow);
 
-			tally_flow(&partition->tally, &records->origin, &item->flow, geo_find(view->geo, &actor));
+			tally_flow(&partition->tally, &records->origin, &item->flow,
+				geo_find(view->geo, &actor));
 		} else if (item->kind == ITEM_MARKER) {
 			tally_marker(&partition->tally, &records->origin, &item->marker);
 		}
@@ -318,8 +333,8 @@ static void take(struct count_view *view, const struct log_message *message)
 		partition->since_s = now_s();
 	rc = message_records_decode(&view->records, message->value, &msg);
 	if (rc == FAIL_FORMAT) {
-		log_warning("poison message skipped partition=%u offset=%lld reason=\"%s\"", message->partition,
-			(long long)message->offset, msg.text);
+		log_warning("poison message skipped partition=%u offset=%lld reason=\"%s\"",
+			message->partition, (long long)message->offset, msg.text);
 		partition->tally.poison++;
 	} else if (rc != 0) {
 		partition->tally.is_out_of_memory = true;
@@ -341,7 +356,8 @@ static int loop(struct count_view *view, struct message *msg)
 			take(view, &message);
 			log_message_release(&message);
 		} else if (rc == FAIL_LIMIT) {
-			log_warning("view count looks for its position again reason=\"%s\"", msg->text);
+			log_warning(
+				"view count looks for its position again reason=\"%s\"", msg->text);
 			for (uint32_t i = 0; i < view->partition_count; i++)
 				forget(&view->partitions[i]);
 		}
@@ -349,7 +365,8 @@ static int loop(struct count_view *view, struct message *msg)
 		apply_due(view, false);
 		verify(view);
 		if (signals_take_statistics())
-			log_info("view count flows=%llu batches=%llu", (unsigned long long)view->applied_flows,
+			log_info("view count flows=%llu batches=%llu",
+				(unsigned long long)view->applied_flows,
 				(unsigned long long)view->applied_batches);
 		if (needs_recovery(view))
 			recover(view);
@@ -388,7 +405,8 @@ static int open_view(struct count_view *view, struct message *msg)
 		rc = geo_create(&view->geo, view->config);
 	if (rc == 0)
 		rc = message_records_init(&view->records);
-	snprintf(group, sizeof(group), "%s.%s.count", kafka.prefix, config_text(view->config, OPT_COLLECTOR_GROUP));
+	snprintf(group, sizeof(group), "%s.%s.count", kafka.prefix,
+		config_text(view->config, OPT_COLLECTOR_GROUP));
 	return rc == 0 ? log_reader_open(&view->reader, &kafka, group, &events, msg) : rc;
 }
 

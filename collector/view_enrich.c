@@ -19,12 +19,12 @@
 #include "schemas/base/json.h"
 #include "schemas/base/log.h"
 
-#define POLL_MS          50
-#define RETRY_MS         1000
-#define INIT_TIMEOUT_MS  10000
+#define POLL_MS		 50
+#define RETRY_MS	 1000
+#define INIT_TIMEOUT_MS	 10000
 #define STATE_TIMEOUT_MS 30000
-#define BATCH_RECORDS    20000
-#define BATCH_MS         500 /* a transaction is open at most about so long */
+#define BATCH_RECORDS	 20000
+#define BATCH_MS	 500 /* a transaction is open at most about so long */
 
 struct enrich_partition {
 	bool is_ours;
@@ -75,8 +75,9 @@ static void on_assigned(void *context, uint32_t number)
 	struct enrich_view *view = context;
 
 	if (number >= view->partition_count) {
-		message_set(&view->fatal, "the flows topic has more partitions than when this program started; their "
-					  "number must never change");
+		message_set(&view->fatal,
+			"the flows topic has more partitions than when this program started; their "
+			"number must never change");
 		view->is_failed = true;
 		return;
 	}
@@ -95,13 +96,15 @@ static void on_revoked(void *context, uint32_t number)
 	forget(&view->partitions[number]);
 }
 
-static void ids_of(const struct enrich_view *view, uint32_t number, char transactional_id[TRANSACTIONAL_ID_BYTES])
+static void ids_of(const struct enrich_view *view, uint32_t number,
+	char transactional_id[TRANSACTIONAL_ID_BYTES])
 {
 	snprintf(transactional_id, TRANSACTIONAL_ID_BYTES, "%s.%u", view->group, number);
 }
 
 /* The position that the state topic holds, -1 none. */
-static int state_position(struct enrich_view *view, const char *key, int64_t *out, struct message *msg)
+static int state_position(
+	struct enrich_view *view, const char *key, int64_t *out, struct message *msg)
 {
 	struct buffer value = { 0 };
 	json_t *json = NULL;
@@ -118,7 +121,8 @@ static int state_position(struct enrich_view *view, const char *key, int64_t *ou
 }
 
 /* Fence, then ask for the committed offset, then the state: in this order nothing can move in between. */
-static int take_over(struct enrich_view *view, uint32_t number, int64_t *offset, struct message *msg)
+static int take_over(
+	struct enrich_view *view, uint32_t number, int64_t *offset, struct message *msg)
 {
 	struct enrich_partition *partition = &view->partitions[number];
 	int64_t committed, stored;
@@ -149,14 +153,17 @@ static int position(struct enrich_view *view, uint32_t number, struct message *m
 	if (rc != 0)
 		return rc;
 	if (offset > high) {
-		message_set(msg, "view enrich stands at offset %" PRId64 " of partition %u, but the topic ends at %" PRId64
-				 ": it is another topic; give another --topic-prefix or --group",
+		message_set(msg,
+			"view enrich stands at offset %" PRId64
+			" of partition %u, but the topic ends at %" PRId64
+			": it is another topic; give another --topic-prefix or --group",
 			offset, number, high);
 		return FAIL_LIMIT;
 	}
 	if (offset >= 0 && offset < low)
-		log_error("the topic no longer holds what was not enriched partition=%u from_offset=%" PRId64
-			  " to_offset=%" PRId64, number, offset, low);
+		log_error("the topic no longer holds what was not enriched partition=%u "
+			  "from_offset=%" PRId64 " to_offset=%" PRId64,
+			number, offset, low);
 	if (offset < low)
 		offset = low;
 	rc = log_reader_seek(view->reader, number, offset);
@@ -216,7 +223,8 @@ static enum kafka_outcome send_position(struct enrich_view *view, uint32_t numbe
 	const void *group = log_reader_group(view->reader);
 	char key[TRANSACTIONAL_ID_BYTES], value[64];
 	int size = snprintf(value, sizeof(value), "{\"offset\":%" PRId64 "}", partition->next);
-	struct kafka_message message = { .topic = TOPIC_STATE, .value = { (const uint8_t *)value, (size_t)size } };
+	struct kafka_message message = { .topic = TOPIC_STATE,
+		.value = { (const uint8_t *)value, (size_t)size } };
 	enum kafka_outcome outcome;
 
 	ids_of(view, number, key);
@@ -224,7 +232,8 @@ static enum kafka_outcome send_position(struct enrich_view *view, uint32_t numbe
 	message.partition = topic_key_partition(key, view->partition_count);
 	outcome = kafka_send(partition->producer, &message);
 	if (outcome == KAFKA_DONE)
-		outcome = kafka_send_offset(partition->producer, group, TOPIC_FLOWS, number, partition->next);
+		outcome = kafka_send_offset(
+			partition->producer, group, TOPIC_FLOWS, number, partition->next);
 	log_reader_group_release(group);
 	return outcome;
 }
@@ -250,7 +259,8 @@ static bool is_due(const struct enrich_partition *partition)
 	       (partition->records >= BATCH_RECORDS || now_ms() - partition->since_ms >= BATCH_MS);
 }
 
-static enum kafka_outcome send_flow(struct enrich_view *view, uint32_t number, const struct flow_record *flow)
+static enum kafka_outcome send_flow(
+	struct enrich_view *view, uint32_t number, const struct flow_record *flow)
 {
 	struct address actor = flow_actor(flow);
 	struct kafka_message message = { .topic = TOPIC_ENRICHED, .partition = number };
@@ -261,16 +271,20 @@ static enum kafka_outcome send_flow(struct enrich_view *view, uint32_t number, c
 	return kafka_send(view->partitions[number].producer, &message);
 }
 
-static enum kafka_outcome send_poison(struct enrich_view *view, const struct log_message *poison, const char *reason)
+static enum kafka_outcome send_poison(
+	struct enrich_view *view, const struct log_message *poison, const char *reason)
 {
 	char topic[TOPIC_NAME_BYTES], partition[24], offset[24];
-	struct kafka_header headers[] = { { "topic", topic }, { "partition", partition }, { "offset", offset },
-		{ "reason", reason } };
-	struct kafka_message message = { .topic = TOPIC_DEADLETTER, .key = poison->key, .value = poison->value,
-		.headers = headers, .header_count = 4 };
+	struct kafka_header headers[] = { { "topic", topic }, { "partition", partition },
+		{ "offset", offset }, { "reason", reason } };
+	struct kafka_message message = { .topic = TOPIC_DEADLETTER,
+		.key = poison->key,
+		.value = poison->value,
+		.headers = headers,
+		.header_count = 4 };
 
-	log_warning("poison message put aside partition=%u offset=%" PRId64 " reason=\"%s\"", poison->partition,
-		poison->offset, reason);
+	log_warning("poison message put aside partition=%u offset=%" PRId64 " reason=\"%s\"",
+		poison->partition, poison->offset, reason);
 	topic_name(topic, view->kafka.prefix, TOPIC_FLOWS);
 	snprintf(partition, sizeof(partition), "%u", poison->partition);
 	snprintf(offset, sizeof(offset), "%" PRId64, poison->offset);
@@ -338,7 +352,8 @@ static int loop(struct enrich_view *view, struct message *msg)
 			take(view, &message);
 			log_message_release(&message);
 		} else if (rc == FAIL_LIMIT) {
-			log_warning("view enrich looks for its position again reason=\"%s\"", msg->text);
+			log_warning("view enrich looks for its position again reason=\"%s\"",
+				msg->text);
 			for (uint32_t i = 0; i < view->partition_count; i++)
 				forget(&view->partitions[i]);
 		}
@@ -361,7 +376,8 @@ static int open_view(struct enrich_view *view, struct message *msg)
 	int rc;
 
 	do {
-		rc = kafka_partition_count(&view->kafka, TOPIC_FLOWS, 3000, &view->partition_count, msg);
+		rc = kafka_partition_count(
+			&view->kafka, TOPIC_FLOWS, 3000, &view->partition_count, msg);
 		if (rc != 0)
 			log_warning("view enrich waits for kafka error=\"%s\"", msg->text);
 	} while (rc == FAIL_REMOTE && !*view->stop);
@@ -375,12 +391,15 @@ static int open_view(struct enrich_view *view, struct message *msg)
 	rc = geo_create(&view->geo, view->config);
 	if (rc == 0)
 		rc = message_records_init(&view->records);
-	return rc == 0 ? log_reader_open(&view->reader, &view->kafka, view->group, &events, msg) : rc;
+	return rc == 0 ? log_reader_open(&view->reader, &view->kafka, view->group, &events, msg)
+		       : rc;
 }
 
 int view_enrich_run(const struct config *config, const atomic_bool *stop, struct message *msg)
 {
-	struct enrich_view view = { .config = config, .stop = stop, .kafka = kafka_settings_of(config) };
+	struct enrich_view view = {
+		.config = config, .stop = stop, .kafka = kafka_settings_of(config)
+	};
 	int rc = open_view(&view, msg);
 
 	if (rc == 0)

@@ -30,15 +30,15 @@ enum node_type {
 	NODE_RECORD,
 };
 
-static const char *const node_names[] = { "null", "boolean", "int", "long", "float", "double", "bytes",
-	"string", "enum", "fixed", "array", "map", "union", "record" };
+static const char *const node_names[] = { "null", "boolean", "int", "long", "float", "double",
+	"bytes", "string", "enum", "fixed", "array", "map", "union", "record" };
 
 struct node {
 	enum node_type type;
-	uint32_t size;                   /* fixed: bytes; enum: symbols; others: number of children */
-	uint32_t first;                  /* first child; children are chained by `next` */
-	uint32_t next;                   /* next sibling, 0 none (0 is the root) */
-	const struct avro_table *table;  /* record: decodes it, or NULL */
+	uint32_t size;	/* fixed: bytes; enum: symbols; others: number of children */
+	uint32_t first; /* first child; children are chained by `next` */
+	uint32_t next;	/* next sibling, 0 none (0 is the root) */
+	const struct avro_table *table;	 /* record: decodes it, or NULL */
 	const struct avro_field *target; /* child of such a record: fills it, or NULL */
 };
 
@@ -115,7 +115,8 @@ static void encode_double(struct buffer *out, double value)
 	buffer_append(out, raw, sizeof(raw));
 }
 
-static void encode_list(struct buffer *out, const struct avro_table *items, const struct avro_list *list)
+static void encode_list(
+	struct buffer *out, const struct avro_table *items, const struct avro_list *list)
 {
 	const uint8_t *at = list->items;
 
@@ -161,15 +162,19 @@ void avro_encode(struct buffer *out, const struct avro_table *table, const void 
 		const void *value = (const uint8_t *)record + field->offset;
 
 		if (field->kind == AVRO_BYTES) {
-			avro_bytes(out, ((const struct bytes *)value)->data, ((const struct bytes *)value)->size);
+			avro_bytes(out, ((const struct bytes *)value)->data,
+				((const struct bytes *)value)->size);
 		} else if (field->kind == AVRO_RECORDS) {
 			encode_list(out, field->items, value);
 		} else if (field->kind == AVRO_DOUBLE) {
 			encode_double(out, *(const double *)value);
 		} else {
-			if (out->capacity - out->size < 2 * VARINT_BYTES && !buffer_reserve(out, 2 * VARINT_BYTES))
+			if (out->capacity - out->size < 2 * VARINT_BYTES &&
+				!buffer_reserve(out, 2 * VARINT_BYTES))
 				return;
-			out->size = (size_t)(encode_number(out->data + out->size, field->kind, value) - out->data);
+			out->size =
+				(size_t)(encode_number(out->data + out->size, field->kind, value) -
+					 out->data);
 		}
 	}
 }
@@ -193,7 +198,8 @@ static int new_node(struct avro_schema *schema, enum node_type type, uint32_t *o
 	return 0;
 }
 
-static void append_child(struct avro_schema *schema, uint32_t parent, uint32_t *last, uint32_t child)
+static void append_child(
+	struct avro_schema *schema, uint32_t parent, uint32_t *last, uint32_t child)
 {
 	if (*last == 0)
 		schema->nodes[parent].first = child;
@@ -210,7 +216,7 @@ static int parse_union(struct avro_schema *schema, json_t *json, unsigned depth,
 	json_t *branch;
 	int rc;
 
-	json_array_foreach(json, i, branch) {
+	json_array_foreach (json, i, branch) {
 		rc = parse_type(schema, branch, depth + 1, &child);
 		if (rc != 0)
 			return rc;
@@ -231,7 +237,8 @@ static const struct avro_table *table_of_name(const struct avro_schema *schema, 
 }
 
 /* Which Avro types may fill a field of each kind. */
-static bool kind_accepts(const struct avro_schema *schema, enum avro_kind kind, const struct node *node)
+static bool kind_accepts(
+	const struct avro_schema *schema, enum avro_kind kind, const struct node *node)
 {
 	const struct node *first = &schema->nodes[node->first];
 
@@ -252,15 +259,18 @@ static bool kind_accepts(const struct avro_schema *schema, enum avro_kind kind, 
 	case AVRO_BYTES:
 		return node->type == NODE_BYTES || node->type == NODE_STRING;
 	case AVRO_RECORDS:
-		return node->type == NODE_ARRAY && first->type == NODE_RECORD && first->table != NULL;
+		return node->type == NODE_ARRAY && first->type == NODE_RECORD &&
+		       first->table != NULL;
 	}
 	return false;
 }
 
 /* Items of a list decode by the list's own table, whatever the writer calls their record. */
-static void bind_record(struct avro_schema *schema, uint32_t node, const struct avro_table *table, json_t *fields);
+static void bind_record(
+	struct avro_schema *schema, uint32_t node, const struct avro_table *table, json_t *fields);
 
-static void bind_field(struct avro_schema *schema, uint32_t child, const struct avro_table *table, json_t *json)
+static void bind_field(
+	struct avro_schema *schema, uint32_t child, const struct avro_table *table, json_t *json)
 {
 	const char *name = json_string_value(json_object_get(json, "name"));
 	json_t *items = json_object_get(json_object_get(json, "type"), "items");
@@ -272,20 +282,22 @@ static void bind_field(struct avro_schema *schema, uint32_t child, const struct 
 			continue;
 		if (field->kind == AVRO_RECORDS && schema->nodes[child].type == NODE_ARRAY &&
 			schema->nodes[schema->nodes[child].first].type == NODE_RECORD)
-			bind_record(schema, schema->nodes[child].first, field->items, json_object_get(items, "fields"));
+			bind_record(schema, schema->nodes[child].first, field->items,
+				json_object_get(items, "fields"));
 		if (kind_accepts(schema, field->kind, &schema->nodes[child]))
 			schema->nodes[child].target = field;
 	}
 }
 
-static void bind_record(struct avro_schema *schema, uint32_t node, const struct avro_table *table, json_t *fields)
+static void bind_record(
+	struct avro_schema *schema, uint32_t node, const struct avro_table *table, json_t *fields)
 {
 	uint32_t child = schema->nodes[node].first;
 	size_t i;
 	json_t *field;
 
 	schema->nodes[node].table = table;
-	json_array_foreach(fields, i, field) {
+	json_array_foreach (fields, i, field) {
 		bind_field(schema, child, table, field);
 		child = schema->nodes[child].next;
 	}
@@ -303,7 +315,7 @@ static int parse_record(struct avro_schema *schema, json_t *json, unsigned depth
 
 	if (name == NULL || !json_is_array(fields))
 		return refuse(schema, "a record needs a name and fields");
-	json_array_foreach(fields, i, field) {
+	json_array_foreach (fields, i, field) {
 		rc = parse_type(schema, json_object_get(field, "type"), depth + 1, &child);
 		if (rc != 0)
 			return rc;
@@ -325,7 +337,8 @@ static int parse_items(struct avro_schema *schema, json_t *items, unsigned depth
 	return rc;
 }
 
-static int parse_complex(struct avro_schema *schema, json_t *json, enum node_type type, unsigned depth, uint32_t node)
+static int parse_complex(struct avro_schema *schema, json_t *json, enum node_type type,
+	unsigned depth, uint32_t node)
 {
 	json_int_t size;
 
@@ -337,7 +350,8 @@ static int parse_complex(struct avro_schema *schema, json_t *json, enum node_typ
 	case NODE_MAP:
 		return parse_items(schema, json_object_get(json, "values"), depth, node);
 	case NODE_ENUM:
-		schema->nodes[node].size = (uint32_t)json_array_size(json_object_get(json, "symbols"));
+		schema->nodes[node].size =
+			(uint32_t)json_array_size(json_object_get(json, "symbols"));
 		return 0;
 	case NODE_FIXED:
 		size = json_integer_value(json_object_get(json, "size"));
@@ -383,8 +397,8 @@ static int parse_type(struct avro_schema *schema, json_t *json, unsigned depth, 
 	return parse_complex(schema, json, node_type, depth, *out);
 }
 
-int avro_schema_parse(struct avro_schema **out, struct bytes text, const struct avro_table *const *tables,
-	size_t table_count, struct message *msg)
+int avro_schema_parse(struct avro_schema **out, struct bytes text,
+	const struct avro_table *const *tables, size_t table_count, struct message *msg)
 {
 	struct avro_schema *schema;
 	json_error_t error;
@@ -421,7 +435,8 @@ void avro_schema_destroy(struct avro_schema *schema)
 	free(schema);
 }
 
-void avro_schema_describe(const struct avro_schema *schema, const struct avro_table *table, struct buffer *out)
+void avro_schema_describe(
+	const struct avro_schema *schema, const struct avro_table *table, struct buffer *out)
 {
 	for (uint32_t i = 0; i < schema->count; i++) {
 		const struct node *node = &schema->nodes[i];
@@ -430,17 +445,20 @@ void avro_schema_describe(const struct avro_schema *schema, const struct avro_ta
 			continue;
 		for (uint32_t c = node->first; c != 0; c = schema->nodes[c].next)
 			buffer_format(out, "%s:%s\n",
-				schema->nodes[c].target != NULL ? schema->nodes[c].target->name : "?",
+				schema->nodes[c].target != NULL ? schema->nodes[c].target->name
+								: "?",
 				node_names[schema->nodes[c].type]);
 	}
 }
 
 /* ---- data ---- */
 
-static void skip_node(const struct avro_schema *schema, const struct node *node, struct byte_reader *r);
+static void skip_node(
+	const struct avro_schema *schema, const struct node *node, struct byte_reader *r);
 
 /* Arrays and maps are blocks of items; a negative count is followed by the block's size. */
-static void skip_blocks(const struct avro_schema *schema, const struct node *node, struct byte_reader *r)
+static void skip_blocks(
+	const struct avro_schema *schema, const struct node *node, struct byte_reader *r)
 {
 	const struct node *items = &schema->nodes[node->first];
 	uint32_t seen = 0;
@@ -475,7 +493,8 @@ static void skip_blocks(const struct avro_schema *schema, const struct node *nod
 	}
 }
 
-static const struct node *child_at(const struct avro_schema *schema, const struct node *node, int64_t index)
+static const struct node *child_at(
+	const struct avro_schema *schema, const struct node *node, int64_t index)
 {
 	uint32_t c = node->first;
 
@@ -486,7 +505,8 @@ static const struct node *child_at(const struct avro_schema *schema, const struc
 	return &schema->nodes[c];
 }
 
-static void skip_node(const struct avro_schema *schema, const struct node *node, struct byte_reader *r)
+static void skip_node(
+	const struct avro_schema *schema, const struct node *node, struct byte_reader *r)
 {
 	const struct node *branch;
 
@@ -532,11 +552,11 @@ static void skip_node(const struct avro_schema *schema, const struct node *node,
 	}
 }
 
-static int decode_record(const struct avro_schema *schema, const struct node *node, struct byte_reader *r,
-	void *record);
+static int decode_record(const struct avro_schema *schema, const struct node *node,
+	struct byte_reader *r, void *record);
 
-static int decode_list(const struct avro_schema *schema, const struct node *node, struct byte_reader *r,
-	const struct avro_table *table, struct avro_list *list)
+static int decode_list(const struct avro_schema *schema, const struct node *node,
+	struct byte_reader *r, const struct avro_table *table, struct avro_list *list)
 {
 	const struct node *items = &schema->nodes[node->first];
 	int64_t count = avro_read_long(r);
@@ -551,7 +571,8 @@ static int decode_list(const struct avro_schema *schema, const struct node *node
 			count = -count; /* a block with its size in front; the size is not needed */
 			(void)avro_read_long(r);
 		}
-		if (count < 0 || (uint64_t)count > LIST_ITEMS_MAX - list->count || (uint64_t)count > bytes_left(r))
+		if (count < 0 || (uint64_t)count > LIST_ITEMS_MAX - list->count ||
+			(uint64_t)count > bytes_left(r))
 			return FAIL_FORMAT;
 		grown = realloc(list->items, (list->count + (size_t)count) * table->struct_bytes);
 		if (grown == NULL)
@@ -613,7 +634,8 @@ static int decode_nullable(const struct node *node, struct byte_reader *r, int64
 	return 0;
 }
 
-static int decode_field(const struct avro_schema *schema, const struct node *node, struct byte_reader *r, void *record)
+static int decode_field(const struct avro_schema *schema, const struct node *node,
+	struct byte_reader *r, void *record)
 {
 	const struct avro_field *field = node->target;
 	void *at = (uint8_t *)record + field->offset;
@@ -641,8 +663,8 @@ static int decode_field(const struct avro_schema *schema, const struct node *nod
 	return FAIL_FORMAT;
 }
 
-static int decode_record(const struct avro_schema *schema, const struct node *node, struct byte_reader *r,
-	void *record)
+static int decode_record(const struct avro_schema *schema, const struct node *node,
+	struct byte_reader *r, void *record)
 {
 	for (uint32_t c = node->first; c != 0; c = schema->nodes[c].next) {
 		const struct node *child = &schema->nodes[c];
@@ -668,8 +690,8 @@ static const struct node *branch_node(const struct avro_schema *schema, size_t b
 	return root->type == NODE_UNION ? child_at(schema, root, (int64_t)branch) : root;
 }
 
-int avro_datum_begin(const struct avro_schema *schema, struct byte_reader *r, const struct avro_table **table,
-	size_t *branch)
+int avro_datum_begin(const struct avro_schema *schema, struct byte_reader *r,
+	const struct avro_table **table, size_t *branch)
 {
 	const struct node *root = &schema->nodes[0];
 	int64_t index = root->type == NODE_UNION ? avro_read_long(r) : 0;
@@ -685,7 +707,8 @@ int avro_datum_begin(const struct avro_schema *schema, struct byte_reader *r, co
 	return 0;
 }
 
-int avro_datum_decode(const struct avro_schema *schema, size_t branch, struct byte_reader *r, void *record)
+int avro_datum_decode(
+	const struct avro_schema *schema, size_t branch, struct byte_reader *r, void *record)
 {
 	return decode_record(schema, branch_node(schema, branch), r, record);
 }

@@ -73,12 +73,13 @@ struct avro_schema;
  *
  * @return 0, FAIL_FORMAT (with the reason in `msg`) or -ENOMEM
  */
-int avro_schema_parse(struct avro_schema **out, struct bytes json, const struct avro_table *const *tables,
-	size_t table_count, struct message *msg) MUST_CHECK;
+int avro_schema_parse(struct avro_schema **out, struct bytes json,
+	const struct avro_table *const *tables, size_t table_count, struct message *msg) MUST_CHECK;
 void avro_schema_destroy(struct avro_schema *schema);
 
 /** The schema's fields of one table, as "name:type" lines; for tests. Appends to `out`. */
-void avro_schema_describe(const struct avro_schema *schema, const struct avro_table *table, struct buffer *out);
+void avro_schema_describe(
+	const struct avro_schema *schema, const struct avro_table *table, struct buffer *out);
 
 /**
  * Starts a datum: reads the union branch if there is one.
@@ -86,14 +87,16 @@ void avro_schema_describe(const struct avro_schema *schema, const struct avro_ta
  * @param table  set to the table that decodes it, NULL when it is none of ours
  * @return 0 or FAIL_FORMAT
  */
-int avro_datum_begin(const struct avro_schema *schema, struct byte_reader *r, const struct avro_table **table,
-	size_t *branch) MUST_CHECK;
+int avro_datum_begin(const struct avro_schema *schema, struct byte_reader *r,
+	const struct avro_table **table, size_t *branch) MUST_CHECK;
 
 /** Decodes the datum into `record`, which the caller has filled with defaults. */
-int avro_datum_decode(const struct avro_schema *schema, size_t branch, struct byte_reader *r, void *record) MUST_CHECK;
+int avro_datum_decode(const struct avro_schema *schema, size_t branch, struct byte_reader *r,
+	void *record) MUST_CHECK;
 
 /** Skips the datum. */
-int avro_datum_skip(const struct avro_schema *schema, size_t branch, struct byte_reader *r) MUST_CHECK;
+int avro_datum_skip(
+	const struct avro_schema *schema, size_t branch, struct byte_reader *r) MUST_CHECK;
 
 /** Frees the lists that decoding made. */
 void avro_record_fini(const struct avro_table *table, void *record);

@@ -13,15 +13,15 @@
 
 #include "schema_text.h" /* made from flow.avsc and marker.avsc */
 
-#define MAGIC       "Obj\1"
-#define MAGIC_BYTES 4
+#define MAGIC	     "Obj\1"
+#define MAGIC_BYTES  4
 #define SCHEMA_CACHE 4 /* sensors of different releases beside each other */
 #define METADATA_MAX 64
 
 enum { BRANCH_FLOW, BRANCH_MARKER };
 
-static const uint8_t sync_marker[CONTAINER_SYNC_BYTES] = { 0x68, 0x6f, 0x73, 0x68, 0x69, 0x6d, 0x69, 0x20,
-	0x73, 0x74, 0x61, 0x72, 0x73, 0x20, 0x76, 0x31 };
+static const uint8_t sync_marker[CONTAINER_SYNC_BYTES] = { 0x68, 0x6f, 0x73, 0x68, 0x69, 0x6d, 0x69,
+	0x20, 0x73, 0x74, 0x61, 0x72, 0x73, 0x20, 0x76, 0x31 };
 
 static const struct avro_table *const tables[] = { &flow_table_rows, &marker_table_rows };
 
@@ -106,8 +106,8 @@ void container_decoder_destroy(struct container_decoder *decoder)
 	free(decoder);
 }
 
-static int schema_of_text(struct container_decoder *decoder, struct bytes text, const struct avro_schema **out,
-	struct message *msg)
+static int schema_of_text(struct container_decoder *decoder, struct bytes text,
+	const struct avro_schema **out, struct message *msg)
 {
 	struct cached_schema *slot = &decoder->cache[decoder->oldest];
 	struct avro_schema *schema;
@@ -158,7 +158,8 @@ static const struct {
 static void header_store(struct header *header, struct bytes key, struct bytes value)
 {
 	for (size_t i = 0; i < sizeof(header_keys) / sizeof(header_keys[0]); i++)
-		if (strlen(header_keys[i].key) == key.size && memcmp(header_keys[i].key, key.data, key.size) == 0)
+		if (strlen(header_keys[i].key) == key.size &&
+			memcmp(header_keys[i].key, key.data, key.size) == 0)
 			memcpy((uint8_t *)header + header_keys[i].offset, &value, sizeof(value));
 }
 
@@ -211,12 +212,13 @@ static int header_origin(const struct header *header, struct origin *origin, str
 		message_set(msg, "container without a schema");
 		return FAIL_FORMAT;
 	}
-	if (header->codec.size != 0 && (header->codec.size != 4 || memcmp(header->codec.data, "null", 4) != 0)) {
+	if (header->codec.size != 0 &&
+		(header->codec.size != 4 || memcmp(header->codec.data, "null", 4) != 0)) {
 		message_set(msg, "container codec is not null");
 		return FAIL_FORMAT;
 	}
-	if (!copy_text(origin->sensor, header->sensor) || !copy_text(origin->timeline, header->timeline) ||
-		!copy_text(boot, header->boot)) {
+	if (!copy_text(origin->sensor, header->sensor) ||
+		!copy_text(origin->timeline, header->timeline) || !copy_text(boot, header->boot)) {
 		message_set(msg, "container names a sensor or timeline that cannot be");
 		return FAIL_FORMAT;
 	}
@@ -242,8 +244,8 @@ static int header_parse(struct byte_reader *r, struct header *header, struct mes
 	return rc;
 }
 
-int container_decoder_header(struct container_decoder *decoder, struct byte_reader *r, struct origin *origin,
-	struct message *msg)
+int container_decoder_header(struct container_decoder *decoder, struct byte_reader *r,
+	struct origin *origin, struct message *msg)
 {
 	struct header header = { 0 };
 	const uint8_t *sync;
@@ -273,7 +275,8 @@ int container_decoder_block(const struct container_decoder *decoder, struct byte
 	if (r->truncated)
 		return FAIL_TRUNCATED;
 	if (count < 0 || size < 0 || size > CONTAINER_BLOCK_MAX || count > size) {
-		message_set(msg, "block of %lld records in %lld bytes cannot be", (long long)count, (long long)size);
+		message_set(msg, "block of %lld records in %lld bytes cannot be", (long long)count,
+			(long long)size);
 		return FAIL_FORMAT;
 	}
 	data = bytes_take(r, (size_t)size);
@@ -288,8 +291,8 @@ int container_decoder_block(const struct container_decoder *decoder, struct byte
 	return 0;
 }
 
-static int decode_item(const struct container_decoder *decoder, struct container_records *records, size_t branch,
-	const struct avro_table *table, struct container_item *item)
+static int decode_item(const struct container_decoder *decoder, struct container_records *records,
+	size_t branch, const struct avro_table *table, struct container_item *item)
 {
 	int rc;
 
@@ -332,7 +335,8 @@ int container_next(const struct container_decoder *decoder, struct container_rec
 	if (rc == 0)
 		rc = decode_item(decoder, records, branch, table, item);
 	if (rc == FAIL_FORMAT)
-		message_set(msg, "record does not follow its schema, or holds values that cannot be");
+		message_set(
+			msg, "record does not follow its schema, or holds values that cannot be");
 	if (rc != 0)
 		item->kind = ITEM_NONE;
 	return rc;

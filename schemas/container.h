@@ -10,17 +10,17 @@
 
 #include "schemas/flow.h"
 
-#define ORIGIN_TEXT_BYTES   128
+#define ORIGIN_TEXT_BYTES    128
 #define CONTAINER_SYNC_BYTES 16
-#define CONTAINER_HEADER_MAX (1u << 20)  /* a header beyond 1 MiB is refused */
+#define CONTAINER_HEADER_MAX (1u << 20)	 /* a header beyond 1 MiB is refused */
 #define CONTAINER_BLOCK_MAX  (64u << 20) /* a block beyond 64 MiB is refused */
-#define TIMELINE_LIVE        "live"
+#define TIMELINE_LIVE	     "live"
 
 /** Where a container's records come from. */
 struct origin {
 	char sensor[ORIGIN_TEXT_BYTES];
 	char timeline[ORIGIN_TEXT_BYTES]; /* TIMELINE_LIVE, or the replay's id */
-	int64_t boot;                     /* start of the sensor process, ms; number of the run for replays */
+	int64_t boot; /* start of the sensor process, ms; number of the run for replays */
 };
 
 /** Appends a container header. */
@@ -46,8 +46,8 @@ void container_decoder_destroy(struct container_decoder *decoder);
  *
  * @return 0; FAIL_TRUNCATED when the bytes end inside it; FAIL_FORMAT with `msg`; -ENOMEM
  */
-int container_decoder_header(struct container_decoder *decoder, struct byte_reader *r, struct origin *origin,
-	struct message *msg) MUST_CHECK;
+int container_decoder_header(struct container_decoder *decoder, struct byte_reader *r,
+	struct origin *origin, struct message *msg) MUST_CHECK;
 
 /** A block's records. */
 struct container_records {

@@ -2,9 +2,18 @@
 
 #define TIME_MAX_MS (INT64_MAX / 1000000 / 2) /* far beyond any calendar, safe to turn into ns */
 
-#define ROW(record, name, kind, member) { name, kind, offsetof(struct record, member), NULL }
-#define LIST(record, name, member, items) { name, AVRO_RECORDS, offsetof(struct record, member), items }
-#define TABLE(name, rows, record) { name, rows, sizeof(rows) / sizeof((rows)[0]), sizeof(struct record) }
+#define ROW(record, name, kind, member)                                                            \
+	{                                                                                          \
+		name, kind, offsetof(struct record, member), NULL                                  \
+	}
+#define LIST(record, name, member, items)                                                          \
+	{                                                                                          \
+		name, AVRO_RECORDS, offsetof(struct record, member), items                         \
+	}
+#define TABLE(name, rows, record)                                                                  \
+	{                                                                                          \
+		name, rows, sizeof(rows) / sizeof((rows)[0]), sizeof(struct record)                \
+	}
 
 /* clang-format off */
 static const struct avro_field flow_fields[] = {
@@ -132,20 +141,23 @@ bool flow_is_sound(const struct flow_record *flow)
 	bool actor_fits = flow->actor.size == size || (flow->overflow && flow->actor.size == 0);
 	bool source_fits = flow->source.size == size || flow->source.size == 0;
 
-	return is_minute(flow->window_ms) && (flow->ip_version == 4 || flow->ip_version == 6) && actor_fits &&
-	       source_fits && flow->class < CLASS_COUNT && flow->role < ROLE_COUNT && flow->tool < TOOL_COUNT &&
-	       flow->payload < PAYLOAD_COUNT && flow->service_port >= SERVICE_NONE &&
+	return is_minute(flow->window_ms) && (flow->ip_version == 4 || flow->ip_version == 6) &&
+	       actor_fits && source_fits && flow->class < CLASS_COUNT && flow->role < ROLE_COUNT &&
+	       flow->tool < TOOL_COUNT && flow->payload < PAYLOAD_COUNT &&
+	       flow->service_port >= SERVICE_NONE &&
 	       flow->service_port <= (SERVICE_TYPE_ONLY | 0xff00) && flow->quoted_protocol >= -1 &&
-	       flow->quoted_protocol <= 255 && flow->quoted_port >= -1 && flow->quoted_port <= 65535 &&
-	       flow->packets > 0 && flow->bytes >= 0 && flow->destinations >= 0 && flow->first_us <= flow->last_us;
+	       flow->quoted_protocol <= 255 && flow->quoted_port >= -1 &&
+	       flow->quoted_port <= 65535 && flow->packets > 0 && flow->bytes >= 0 &&
+	       flow->destinations >= 0 && flow->first_us <= flow->last_us;
 }
 
 bool marker_is_sound(const struct marker_record *marker)
 {
 	return is_minute(marker->minute_ms) && marker->entry >= 0 && marker->partition >= 0 &&
-	       marker->partition < marker->partitions && marker->flows >= 0 && marker->packets >= 0 &&
-	       marker->frames >= 0 && marker->non_ip >= 0 && marker->malformed >= 0 && marker->not_dark >= 0 &&
-	       marker->counted >= 0 && marker->wire_bytes >= 0 && marker->interval_from_ns <= marker->interval_to_ns;
+	       marker->partition < marker->partitions && marker->flows >= 0 &&
+	       marker->packets >= 0 && marker->frames >= 0 && marker->non_ip >= 0 &&
+	       marker->malformed >= 0 && marker->not_dark >= 0 && marker->counted >= 0 &&
+	       marker->wire_bytes >= 0 && marker->interval_from_ns <= marker->interval_to_ns;
 }
 
 static struct address address_of(struct bytes bytes)

@@ -13,15 +13,15 @@
 #include "schemas/base/address.h"
 #include "schemas/labels.h"
 
-#define WINDOW_MS            60000
-#define SAMPLE_OPTIONS_MAX   8
-#define FLOWS_PER_BLOCK      4096 /* flows of one message: DESIGN, "The log" */
-#define LEDGER_SENDERS_MAX   64   /* dark addresses that sent, named in a ledger */
+#define WINDOW_MS	   60000
+#define SAMPLE_OPTIONS_MAX 8
+#define FLOWS_PER_BLOCK	   4096 /* flows of one message: DESIGN, "The log" */
+#define LEDGER_SENDERS_MAX 64	/* dark addresses that sent, named in a ledger */
 
 struct flow_record {
 	int64_t window_ms;
-	uint8_t ip_version; /* 4 or 6 */
-	struct bytes actor; /* 4 or 16 bytes; none when overflow */
+	uint8_t ip_version;  /* 4 or 6 */
+	struct bytes actor;  /* 4 or 16 bytes; none when overflow */
 	struct bytes source; /* none: the same as the actor */
 	uint8_t class;
 	uint8_t role;
@@ -31,7 +31,7 @@ struct flow_record {
 	int64_t marks;
 	uint8_t payload;
 	int32_t quoted_protocol; /* -1 none */
-	int32_t quoted_port;     /* -1 none */
+	int32_t quoted_port;	 /* -1 none */
 	bool quoted_match;
 	int64_t packets;
 	int64_t bytes;
@@ -97,7 +97,7 @@ struct marker_record {
 	int64_t gap_to_ns;
 	int64_t monitored_addresses; /* AVRO_NULL_LONG: no dark ranges given */
 	int64_t monitored_ipv6_prefixes;
-	struct avro_list ranges; /* struct ledger_range */
+	struct avro_list ranges;       /* struct ledger_range */
 	struct avro_list dark_senders; /* struct ledger_sender */
 	int64_t dark_sender_packets;
 };

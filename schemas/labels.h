@@ -41,7 +41,7 @@ enum protocol {
 };
 
 /* A service port: 0..65535 (for ICMP type × 256 + code), none, or an ICMP type without its code. */
-#define SERVICE_NONE          (-1)
+#define SERVICE_NONE	      (-1)
 #define SERVICE_TYPE_ONLY     0x10000
 #define SERVICE_OF_TYPE(type) (SERVICE_TYPE_ONLY | (int32_t)(type) << 8)
 

@@ -12,12 +12,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define REDIS_KEY_BYTES    320
-#define REDIS_BLOCK_BITS   7 /* ports or AS numbers per hash: 128, so that Redis keeps it as a compact list */
+#define REDIS_KEY_BYTES 320
+#define REDIS_BLOCK_BITS                                                                           \
+	7 /* ports or AS numbers per hash: 128, so that Redis keeps it as a compact list */
 
 /** PREFIX:{SHARD}:NAME */
-const char *redis_key(char out[REDIS_KEY_BYTES], const char *prefix, unsigned shard, const char *name);
+const char *redis_key(
+	char out[REDIS_KEY_BYTES], const char *prefix, unsigned shard, const char *name);
 
 /** PREFIX:{SHARD}:PERIOD:START:NAME, for example hoshimi:{0}:hour:1732464000:packets:class */
-const char *redis_bucket_key(char out[REDIS_KEY_BYTES], const char *prefix, unsigned shard, const char *period,
-	int64_t start_s, const char *name);
+const char *redis_bucket_key(char out[REDIS_KEY_BYTES], const char *prefix, unsigned shard,
+	const char *period, int64_t start_s, const char *name);

@@ -25,7 +25,7 @@
 
 #include "schemas/base/bytes.h"
 
-#define SKETCH_LIST_MAX      64
+#define SKETCH_LIST_MAX	     64
 #define SKETCH_PRECISION     10
 #define SKETCH_REGISTERS     (1 << SKETCH_PRECISION)
 #define SKETCH_ENCODED_BYTES (1 + SKETCH_REGISTERS)
@@ -34,8 +34,8 @@ enum sketch_form { SKETCH_LIST = 1, SKETCH_REGISTERED = 2, SKETCH_SATURATED = 3 
 
 /** A sketch unpacked, for merging and estimating. Zero-initialised it is empty. */
 struct sketch {
-	uint8_t form; /* enum sketch_form; 0 while empty */
-	uint16_t count; /* hashes in `hashes` while a list */
+	uint8_t form;			  /* enum sketch_form; 0 while empty */
+	uint16_t count;			  /* hashes in `hashes` while a list */
 	uint32_t hashes[SKETCH_LIST_MAX]; /* ascending, distinct */
 	uint8_t registers[SKETCH_REGISTERS];
 };

@@ -7,7 +7,8 @@
 
 #define KEY_SEED 0x686f7368696d6934ULL /* fixed for ever: it decides where a cursor lies */
 
-#define TOPIC(ident, name, partitions, days, cleanup) [TOPIC_##ident] = { name, partitions, days, cleanup },
+#define TOPIC(ident, name, partitions, days, cleanup)                                              \
+	[TOPIC_##ident] = { name, partitions, days, cleanup },
 static const struct topic_row rows[TOPIC_COUNT] = { TOPIC_ROWS };
 #undef TOPIC
 

@@ -9,9 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TOPIC_NAME_BYTES 128
+#define TOPIC_NAME_BYTES       128
 #define TRANSACTIONAL_ID_BYTES 256
 
+/* clang-format off */
 /*    identifier  name            partitions (0: --partitions)  days kept  cleanup */
 #define TOPIC_ROWS                                                             \
 	TOPIC(FLOWS,      "flows.v1",      0,  8,   "delete")                  \
@@ -23,6 +24,7 @@
 	TOPIC(CURSORS,    "cursors.v1",    16, 0,   "compact")                 \
 	TOPIC(STATE,      "state.v1",      0,  0,   "compact")                 \
 	TOPIC(DEADLETTER, "deadletter.v1", 1,  30,  "delete")
+/* clang-format on */
 
 #define TOPIC(ident, name, partitions, days, cleanup) TOPIC_##ident,
 enum topic { TOPIC_ROWS TOPIC_COUNT };
@@ -31,7 +33,7 @@ enum topic { TOPIC_ROWS TOPIC_COUNT };
 struct topic_row {
 	const char *name;
 	uint32_t partitions; /* 0: as many as the flows topic */
-	uint32_t days;       /* retention; 0: for ever */
+	uint32_t days;	     /* retention; 0: for ever */
 	const char *cleanup; /* Kafka's cleanup.policy */
 };
 

@@ -4,11 +4,12 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#define LINE_BYTES        64
+#define LINE_BYTES	  64
 #define FIRST_BLOCK_BYTES (16u << 10)
-#define HUGE_PAGE_BYTES   (2u << 20)
+#define HUGE_PAGE_BYTES	  (2u << 20)
 #define LAST_BLOCK_BYTES  (8u << 20) /* blocks double up to this size */
-#define SPARES_MAX        64 /* blocks of the last size kept for the next minute: no page is cleared twice */
+#define SPARES_MAX                                                                                 \
+	64 /* blocks of the last size kept for the next minute: no page is cleared twice */
 
 struct arena_block {
 	struct arena_block *before;
@@ -62,7 +63,8 @@ static struct arena_block *make_block(size_t bytes)
 		return block;
 	block = aligned_alloc(HUGE_PAGE_BYTES, bytes);
 	if (block != NULL)
-		(void)madvise(block, bytes, MADV_HUGEPAGE); /* a wish: without it everything works, slower */
+		(void)madvise(block, bytes,
+			MADV_HUGEPAGE); /* a wish: without it everything works, slower */
 	return block;
 }
 
@@ -91,7 +93,8 @@ void *arena_take(struct arena *arena, size_t size)
 	void *piece;
 
 	size = (size + LINE_BYTES - 1) & ~(size_t)(LINE_BYTES - 1);
-	if ((arena->newest == NULL || arena->newest->bytes - arena->used < size) && add_block(arena, size) != 0)
+	if ((arena->newest == NULL || arena->newest->bytes - arena->used < size) &&
+		add_block(arena, size) != 0)
 		return NULL;
 	piece = (char *)arena->newest + arena->used;
 	arena->used += size;

@@ -12,9 +12,9 @@
 
 /** One frame. `data` belongs to the source and stays valid as long as that source says. */
 struct frame {
-	uint64_t time_ns;        /* since the epoch, UTC */
-	const uint8_t *data;     /* captured bytes, link header first */
+	uint64_t time_ns;	 /* since the epoch, UTC */
+	const uint8_t *data;	 /* captured bytes, link header first */
 	uint32_t captured_bytes; /* may be less than wire_bytes (snap length) */
-	uint32_t wire_bytes;     /* original length on the wire */
-	uint32_t linktype;       /* LINKTYPE_ value of the file format, see linktype.h */
+	uint32_t wire_bytes;	 /* original length on the wire */
+	uint32_t linktype;	 /* LINKTYPE_ value of the file format, see linktype.h */
 };

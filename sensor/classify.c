@@ -4,15 +4,15 @@
 
 #include "schemas/base/bytes.h"
 
-#define TCP_NEEDED_BYTES  14 /* up to and with the flags */
-#define UDP_NEEDED_BYTES  4  /* both ports */
-#define UDP_HEADER_BYTES  8  /* RFC 768 */
-#define TCP_HEADER_BYTES  20 /* RFC 9293 3.1 */
-#define TCP_FLAGS_MASK    0x3f /* CWR, ECE and NS say nothing here */
-#define DNS_HEADER_BYTES  12 /* RFC 1035 4.1.1 */
-#define DNS_QR            0x80
-#define NTP_MODE_MASK     0x07 /* RFC 5905 7.3 */
-#define NTP_RESPONSE      0x80 /* mode 7: first byte; mode 6: second byte (RFC 9327 2) */
+#define TCP_NEEDED_BYTES   14	/* up to and with the flags */
+#define UDP_NEEDED_BYTES   4	/* both ports */
+#define UDP_HEADER_BYTES   8	/* RFC 768 */
+#define TCP_HEADER_BYTES   20	/* RFC 9293 3.1 */
+#define TCP_FLAGS_MASK	   0x3f /* CWR, ECE and NS say nothing here */
+#define DNS_HEADER_BYTES   12	/* RFC 1035 4.1.1 */
+#define DNS_QR		   0x80
+#define NTP_MODE_MASK	   0x07 /* RFC 5905 7.3 */
+#define NTP_RESPONSE	   0x80 /* mode 7: first byte; mode 6: second byte (RFC 9327 2) */
 #define FIRST_UNPRIVILEGED 1024
 
 enum { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16, URG = 32 };
@@ -37,8 +37,8 @@ static const struct {
 };
 
 /* Services abused for reflection: Rossow, "Amplification Hell", NDSS 2014, and later ones. */
-static const uint16_t reflector_ports[] = { 17, 19, 53, 69, 111, 123, 137, 161, 389, 500, 520, 1434, 1900, 3283,
-	3478, 3702, 5353, 5683, 10001, 11211, 27015, 37810 };
+static const uint16_t reflector_ports[] = { 17, 19, 53, 69, 111, 123, 137, 161, 389, 500, 520, 1434,
+	1900, 3283, 3478, 3702, 5353, 5683, 10001, 11211, 27015, 37810 };
 
 static bool is_reflector(uint16_t port)
 {
@@ -58,7 +58,8 @@ static enum packet_class class_of_cut(const struct packet *pkt, uint32_t needed)
 
 static bool tcp_has_payload(const struct packet *pkt)
 {
-	return pkt->tcp_header_bytes >= TCP_HEADER_BYTES && pkt->transport_bytes > pkt->tcp_header_bytes;
+	return pkt->tcp_header_bytes >= TCP_HEADER_BYTES &&
+	       pkt->transport_bytes > pkt->tcp_header_bytes;
 }
 
 static enum packet_class classify_tcp(const struct packet *pkt)
@@ -94,9 +95,9 @@ static enum packet_class classify_icmp(const struct packet *pkt)
 	case 16:
 	case 18: /* their replies */
 		return CLASS_BACKSCATTER_ICMP_REPLY;
-	case 3:  /* unreachable */
-	case 4:  /* source quench */
-	case 5:  /* redirect */
+	case 3:	 /* unreachable */
+	case 4:	 /* source quench */
+	case 5:	 /* redirect */
 	case 11: /* time exceeded */
 	case 12: /* parameter problem */
 		return CLASS_BACKSCATTER_ICMP_ERROR;
@@ -131,11 +132,13 @@ static bool is_dns_port(uint16_t port)
 }
 
 /* True when DNS decides: QR set and sent from a DNS port is an answer, anything else a probe. */
-static bool classify_dns(const struct packet *pkt, const uint8_t *payload, uint32_t captured, enum packet_class *out)
+static bool classify_dns(
+	const struct packet *pkt, const uint8_t *payload, uint32_t captured, enum packet_class *out)
 {
 	bool is_answer;
 
-	if ((!is_dns_port(pkt->src_port) && !is_dns_port(pkt->dst_port)) || captured < DNS_HEADER_BYTES)
+	if ((!is_dns_port(pkt->src_port) && !is_dns_port(pkt->dst_port)) ||
+		captured < DNS_HEADER_BYTES)
 		return false;
 	is_answer = (payload[2] & DNS_QR) != 0 && is_dns_port(pkt->src_port);
 	*out = is_answer ? CLASS_BACKSCATTER_UDP_RESPONSE : CLASS_SCAN_UDP;
@@ -143,8 +146,8 @@ static bool classify_dns(const struct packet *pkt, const uint8_t *payload, uint3
 }
 
 /* True when NTP decides: mode 4, or 6 and 7 with their response bit, are answers. */
-static bool classify_ntp(const struct packet *pkt, const uint8_t *payload, uint32_t captured, uint32_t bytes,
-	enum packet_class *out)
+static bool classify_ntp(const struct packet *pkt, const uint8_t *payload, uint32_t captured,
+	uint32_t bytes, enum packet_class *out)
 {
 	bool is_answer = false;
 
@@ -177,11 +180,16 @@ static enum packet_class classify_udp(const struct packet *pkt)
 
 	if (pkt->transport_captured < UDP_NEEDED_BYTES)
 		return class_of_cut(pkt, UDP_NEEDED_BYTES);
-	captured = pkt->transport_captured > UDP_HEADER_BYTES ? pkt->transport_captured - UDP_HEADER_BYTES : 0;
-	bytes = pkt->transport_bytes > UDP_HEADER_BYTES ? pkt->transport_bytes - UDP_HEADER_BYTES : 0;
-	if (classify_dns(pkt, payload, captured, &class) || classify_ntp(pkt, payload, captured, bytes, &class))
+	captured = pkt->transport_captured > UDP_HEADER_BYTES
+			   ? pkt->transport_captured - UDP_HEADER_BYTES
+			   : 0;
+	bytes = pkt->transport_bytes > UDP_HEADER_BYTES ? pkt->transport_bytes - UDP_HEADER_BYTES
+							: 0;
+	if (classify_dns(pkt, payload, captured, &class) ||
+		classify_ntp(pkt, payload, captured, bytes, &class))
 		return class;
-	if (is_reflector(pkt->src_port) && !is_reflector(pkt->dst_port) && pkt->dst_port >= FIRST_UNPRIVILEGED)
+	if (is_reflector(pkt->src_port) && !is_reflector(pkt->dst_port) &&
+		pkt->dst_port >= FIRST_UNPRIVILEGED)
 		return CLASS_BACKSCATTER_UDP_RESPONSE;
 	return CLASS_SCAN_UDP;
 }

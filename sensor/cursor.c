@@ -68,7 +68,8 @@ static bool has_line(const char *lines, const char *line, size_t size)
 	return false;
 }
 
-bool cursor_settings_differ(const struct cursor *cursor, const char *settings, char *out, size_t size)
+bool cursor_settings_differ(
+	const struct cursor *cursor, const char *settings, char *out, size_t size)
 {
 	size_t used = 0;
 
@@ -78,7 +79,8 @@ bool cursor_settings_differ(const struct cursor *cursor, const char *settings, c
 
 		if (!has_line(cursor->settings, settings, length) && used < size) {
 			int name = (int)strcspn(settings, "=\n");
-			int added = snprintf(out + used, size - used, "%s%.*s", used > 0 ? ", " : "", name, settings);
+			int added = snprintf(out + used, size - used, "%s%.*s",
+				used > 0 ? ", " : "", name, settings);
 
 			used += added > 0 ? (size_t)added : 0;
 		}

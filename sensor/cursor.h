@@ -8,19 +8,20 @@
 
 #include "schemas/base/bytes.h"
 
-#define INSTANCE_TEXT_BYTES 33  /* 16 random bytes in hex */
+#define INSTANCE_TEXT_BYTES 33 /* 16 random bytes in hex */
 #define SETTINGS_TEXT_BYTES 4096
 
 struct cursor {
 	bool exists;
-	int64_t entry;                       /* last committed; -1 none */
-	char instance[INSTANCE_TEXT_BYTES];  /* who committed it */
+	int64_t entry;			    /* last committed; -1 none */
+	char instance[INSTANCE_TEXT_BYTES]; /* who committed it */
 	int64_t boot;
-	int64_t interval_to_ns;              /* end of the last committed capture interval; 0 none */
-	int64_t run;                         /* replays: 0, and one more for each --again */
-	int64_t run_first_entry;             /* replays: number of the run's first entry */
-	bool is_finished;                    /* replays: the run is complete */
-	char settings[SETTINGS_TEXT_BYTES];  /* replays: what shapes its records, as "name=value" lines */
+	int64_t interval_to_ns;	 /* end of the last committed capture interval; 0 none */
+	int64_t run;		 /* replays: 0, and one more for each --again */
+	int64_t run_first_entry; /* replays: number of the run's first entry */
+	bool is_finished;	 /* replays: the run is complete */
+	char settings
+		[SETTINGS_TEXT_BYTES]; /* replays: what shapes its records, as "name=value" lines */
 };
 
 void cursor_encode(const struct cursor *cursor, struct buffer *out);
@@ -29,4 +30,5 @@ void cursor_encode(const struct cursor *cursor, struct buffer *out);
 int cursor_decode(struct cursor *out, struct bytes value) MUST_CHECK;
 
 /** Names of the settings that differ, comma separated, into `out`. @return true when any does */
-bool cursor_settings_differ(const struct cursor *cursor, const char *settings, char *out, size_t size);
+bool cursor_settings_differ(
+	const struct cursor *cursor, const char *settings, char *out, size_t size);

@@ -14,8 +14,8 @@
 #include "schemas/base/bytes.h"
 
 #define FILE_BYTES_MAX (16u << 20) /* about half a million prefixes */
-#define TOP_ENTRIES    65536       /* upper 16 bits of an IPv4 address */
-#define DEPTH_MAX      129         /* prefixes inside each other */
+#define TOP_ENTRIES    65536	   /* upper 16 bits of an IPv4 address */
+#define DEPTH_MAX      129	   /* prefixes inside each other */
 
 /* An address as a number; IPv4 in the low 32 bits. */
 __extension__ typedef unsigned __int128 number;
@@ -44,7 +44,7 @@ struct darknet {
 	size_t range_count;
 	struct segments v4, v6;
 	uint32_t v4_top[TOP_ENTRIES + 1]; /* last segment that starts at or before this /16 */
-	uint32_t v4_lowest, v4_highest; /* nothing outside is monitored: most sources end here */
+	uint32_t v4_lowest, v4_highest;	  /* nothing outside is monitored: most sources end here */
 	uint64_t addresses;
 	uint64_t ipv6_prefixes;
 };
@@ -114,13 +114,16 @@ static int parse_prefix(struct prefix *out, const char *text, struct message *ms
 	if (slash != NULL)
 		*slash = '\0';
 	if (strlen(word) >= sizeof(copy) || address_parse(&address, copy) != 0) {
-		message_set(msg, "\"%.80s\" is not a prefix (such as 198.51.100.0/24 or 2001:db8::/32)", text);
+		message_set(msg,
+			"\"%.80s\" is not a prefix (such as 198.51.100.0/24 or 2001:db8::/32)",
+			text);
 		return FAIL_USAGE;
 	}
 	out->address_bytes = address.size;
 	out->length = (uint8_t)(address.size * 8);
 	if (slash != NULL && parse_length(slash + 1, address.size * 8u, &out->length) != 0) {
-		message_set(msg, "\"%.80s\": the prefix length must be 0 to %u", text, address.size * 8u);
+		message_set(msg, "\"%.80s\": the prefix length must be 0 to %u", text,
+			address.size * 8u);
 		return FAIL_USAGE;
 	}
 	hosts = host_mask(out->address_bytes, out->length);
@@ -128,7 +131,8 @@ static int parse_prefix(struct prefix *out, const char *text, struct message *ms
 	if ((out->first & hosts) != 0) {
 		out->first &= ~hosts;
 		prefix_text(out, meant);
-		message_set(msg, "\"%.80s\" has host bits set; the network is %s%s", text, out->is_excluded ? "!" : "", meant);
+		message_set(msg, "\"%.80s\" has host bits set; the network is %s%s", text,
+			out->is_excluded ? "!" : "", meant);
 		return FAIL_USAGE;
 	}
 	out->last = out->first | hosts;
@@ -191,7 +195,8 @@ static void begin_segment(struct segments *segments, number first, uint32_t rang
 }
 
 /* Ends the stacked prefixes that end before `until`; the outer one goes on behind each. */
-static void close_stacked(struct segments *segments, const struct prefix **stack, size_t *depth, number until, bool all)
+static void close_stacked(struct segments *segments, const struct prefix **stack, size_t *depth,
+	number until, bool all)
 {
 	while (*depth > 0 && (all || stack[*depth - 1]->last < until)) {
 		number last = stack[--*depth]->last;
@@ -231,7 +236,8 @@ static void count_addresses(struct darknet *darknet, const struct segments *segm
 			continue;
 		/* exact for IPv4; for IPv6 differences are taken before rounding where both ends are known */
 		if (i + 1 < segments->count)
-			darknet->ranges[segment->range].addresses += (double)(segments->items[i + 1].first - segment->first);
+			darknet->ranges[segment->range].addresses +=
+				(double)(segments->items[i + 1].first - segment->first);
 		else
 			darknet->ranges[segment->range].addresses += end - (double)segment->first;
 	}
@@ -291,7 +297,8 @@ static int prepare(struct darknet *darknet, struct prefix *prefixes, size_t coun
 	return 0;
 }
 
-int darknet_create(struct darknet **out, const char *const *texts, size_t count, struct message *msg)
+int darknet_create(
+	struct darknet **out, const char *const *texts, size_t count, struct message *msg)
 {
 	struct prefix *prefixes = calloc(count + 1, sizeof(*prefixes));
 	struct darknet *darknet = calloc(1, sizeof(*darknet));
@@ -349,7 +356,8 @@ uint32_t darknet_find(const struct darknet *darknet, const uint8_t *address, siz
 		if (value < darknet->v4_lowest || value > darknet->v4_highest)
 			return DARKNET_NONE;
 
-		return search(&darknet->v4, value, darknet->v4_top[value >> 16], darknet->v4_top[(value >> 16) + 1]);
+		return search(&darknet->v4, value, darknet->v4_top[value >> 16],
+			darknet->v4_top[(value >> 16) + 1]);
 	}
 	return search(&darknet->v6, number_of(address, 16), 0, darknet->v6.count - 1);
 }
@@ -397,7 +405,8 @@ static int text_array_add(struct text_array *array, const char *text)
 }
 
 /* One line: words between blanks and commas, up to a '#'. */
-static int read_line(struct text_array *array, char *line, const char *path, unsigned number_of_line, struct message *msg)
+static int read_line(struct text_array *array, char *line, const char *path,
+	unsigned number_of_line, struct message *msg)
 {
 	struct message reason;
 	struct prefix prefix;
@@ -405,10 +414,12 @@ static int read_line(struct text_array *array, char *line, const char *path, uns
 	int rc = 0;
 
 	line[strcspn(line, "#\r\n")] = '\0';
-	for (char *word = strtok_r(line, " \t,", &save); word != NULL && rc == 0; word = strtok_r(NULL, " \t,", &save)) {
+	for (char *word = strtok_r(line, " \t,", &save); word != NULL && rc == 0;
+		word = strtok_r(NULL, " \t,", &save)) {
 		rc = parse_prefix(&prefix, word, &reason);
 		if (rc == FAIL_USAGE) {
-			message_set(msg, "%s:%u:%zu: %s", path, number_of_line, (size_t)(word - line) + 1, reason.text);
+			message_set(msg, "%s:%u:%zu: %s", path, number_of_line,
+				(size_t)(word - line) + 1, reason.text);
 			return FAIL_CONFIG;
 		}
 		rc = text_array_add(array, word);
@@ -431,9 +442,11 @@ int darknet_read_file(char ***texts, size_t *count, const char *path, struct mes
 	}
 	while (rc == 0 && getline(&line, &line_bytes, file) >= 0) {
 		total += strlen(line);
-		rc = total > FILE_BYTES_MAX ? FAIL_CONFIG : read_line(&array, line, path, ++line_number, msg);
+		rc = total > FILE_BYTES_MAX ? FAIL_CONFIG
+					    : read_line(&array, line, path, ++line_number, msg);
 		if (total > FILE_BYTES_MAX)
-			message_set(msg, "%s:%u:1: file is larger than %u bytes", path, line_number + 1, FILE_BYTES_MAX);
+			message_set(msg, "%s:%u:1: file is larger than %u bytes", path,
+				line_number + 1, FILE_BYTES_MAX);
 	}
 	free(line);
 	fclose(file);

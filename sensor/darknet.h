@@ -23,7 +23,7 @@ struct darknet;
 struct darknet_range {
 	char prefix[PREFIX_TEXT_BYTES];
 	uint8_t address_bytes; /* 4 or 16 */
-	double addresses;      /* that this prefix decides: exclusions and longer prefixes taken out */
+	double addresses; /* that this prefix decides: exclusions and longer prefixes taken out */
 };
 
 /**
@@ -33,7 +33,8 @@ struct darknet_range {
  *
  * @return 0, FAIL_USAGE with `msg`, -ENOMEM
  */
-int darknet_create(struct darknet **out, const char *const *texts, size_t count, struct message *msg) MUST_CHECK;
+int darknet_create(struct darknet **out, const char *const *texts, size_t count,
+	struct message *msg) MUST_CHECK;
 void darknet_destroy(struct darknet *darknet);
 
 /**
@@ -42,7 +43,8 @@ void darknet_destroy(struct darknet *darknet);
  * @param texts  set to an array of strings; both are the caller's to free
  * @return 0, FAIL_CONFIG with `FILE:LINE:COLUMN: reason`, -ENOMEM
  */
-int darknet_read_file(char ***texts, size_t *count, const char *path, struct message *msg) MUST_CHECK;
+int darknet_read_file(
+	char ***texts, size_t *count, const char *path, struct message *msg) MUST_CHECK;
 
 /** The range that holds an address, DARKNET_NONE when it is not monitored. @param bytes 4 or 16 */
 uint32_t darknet_find(const struct darknet *darknet, const uint8_t *address, size_t bytes);

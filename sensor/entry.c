@@ -15,9 +15,9 @@
 #include "schemas/base/signals.h"
 
 #define MESSAGE_CUT_BYTES (768u << 10) /* below brokers' usual limit of 1 MiB before compression */
-#define PARTS_REMEMBERED 65536 /* minutes whose next part number is known; a power of two */
-#define ITEMS_AHEAD      12    /* entries asked from memory before they are encoded */
-#define RUN_SMALL        16    /* runs up to this length are sorted by insertion */
+#define PARTS_REMEMBERED  65536	       /* minutes whose next part number is known; a power of two */
+#define ITEMS_AHEAD	  12	       /* entries asked from memory before they are encoded */
+#define RUN_SMALL	  16	       /* runs up to this length are sorted by insertion */
 
 struct item {
 	uint64_t actor; /* first eight bytes of it, most significant first */
@@ -43,7 +43,7 @@ struct entry_closer {
 	struct entry_closer_options options;
 	struct ledger totals;
 	struct part part;
-	struct buffer header; /* container header in front of each message */
+	struct buffer header;	    /* container header in front of each message */
 	struct minute_parts *parts; /* direct mapped by minute */
 	struct item *items, *scratch;
 	size_t item_capacity;
@@ -69,7 +69,8 @@ void entry_destroy(struct entry *entry)
 	free(entry);
 }
 
-void entry_marker(const struct entry *entry, uint64_t number, uint32_t partition, struct buffer *records)
+void entry_marker(
+	const struct entry *entry, uint64_t number, uint32_t partition, struct buffer *records)
 {
 	struct marker_record marker = entry->ledger;
 
@@ -97,11 +98,13 @@ int entry_closer_create(struct entry_closer **out, const struct entry_closer_opt
 	closer->totals.range_packets = calloc(ranges + 1, sizeof(uint64_t));
 	closer->parts = calloc(PARTS_REMEMBERED, sizeof(*closer->parts));
 	closer->part.records = calloc(options->partitions, sizeof(*closer->part.records));
-	closer->part.record_counts = calloc(options->partitions, sizeof(*closer->part.record_counts));
+	closer->part.record_counts =
+		calloc(options->partitions, sizeof(*closer->part.record_counts));
 	if (!options->is_file)
 		container_header(&closer->header, &options->origin);
-	if (closer->totals.range_packets == NULL || closer->parts == NULL || closer->part.records == NULL ||
-		closer->part.record_counts == NULL || closer->header.failed) {
+	if (closer->totals.range_packets == NULL || closer->parts == NULL ||
+		closer->part.records == NULL || closer->part.record_counts == NULL ||
+		closer->header.failed) {
 		entry_closer_destroy(closer);
 		return -ENOMEM;
 	}
@@ -137,12 +140,14 @@ void entry_closer_statistics(const struct entry_closer *closer)
 
 	if (!signals_take_statistics())
 		return;
-	log_info("closed minutes frames=%llu non_ip=%llu malformed=%llu not_dark=%llu counted=%llu kernel_drops=%llu "
+	log_info("closed minutes frames=%llu non_ip=%llu malformed=%llu not_dark=%llu counted=%llu "
+		 "kernel_drops=%llu "
 		 "interface_drops=%llu last_minute=%llu",
 		(unsigned long long)totals->frames, (unsigned long long)totals->non_ip,
 		(unsigned long long)ledger_malformed(totals), (unsigned long long)totals->not_dark,
 		(unsigned long long)totals->counted, (unsigned long long)totals->kernel_drops,
-		(unsigned long long)totals->interface_drops, (unsigned long long)(closer->minute * 60));
+		(unsigned long long)totals->interface_drops,
+		(unsigned long long)(closer->minute * 60));
 }
 
 /* ---- sorting ---- */
@@ -174,12 +179,14 @@ static bool radix_pass(const struct item *from, struct item *to, size_t count, u
 
 static int compare_v4(const void *a, const void *b)
 {
-	return memcmp(((const struct item *)a)->flow->key, ((const struct item *)b)->flow->key, 8 + FLOW_LABEL_BYTES);
+	return memcmp(((const struct item *)a)->flow->key, ((const struct item *)b)->flow->key,
+		8 + FLOW_LABEL_BYTES);
 }
 
 static int compare_v6(const void *a, const void *b)
 {
-	return memcmp(((const struct item *)a)->flow->key, ((const struct item *)b)->flow->key, 32 + FLOW_LABEL_BYTES);
+	return memcmp(((const struct item *)a)->flow->key, ((const struct item *)b)->flow->key,
+		32 + FLOW_LABEL_BYTES);
 }
 
 static void sort_run(struct item *items, size_t count, int (*compare)(const void *, const void *))
@@ -243,8 +250,8 @@ static int reserve_items(struct entry_closer *closer, size_t count)
 }
 
 /* Lists and sorts the flows of one family in all windows. */
-static int gather(struct entry_closer *closer, struct window **windows, size_t window_count, unsigned ip_version,
-	size_t *count)
+static int gather(struct entry_closer *closer, struct window **windows, size_t window_count,
+	unsigned ip_version, size_t *count)
 {
 	size_t address_bytes = ip_version == 6 ? 16 : 4;
 	size_t total = 0, at = 0;
@@ -258,17 +265,20 @@ static int gather(struct entry_closer *closer, struct window **windows, size_t w
 	for (size_t w = 0; w < window_count; w++) {
 		for (unsigned s = 0; s < windows[w]->shards; s++) {
 			const struct flow_table *table = windows[w]->tables[s];
-			size_t flows = table != NULL ? flow_table_family_flows(table, ip_version) : 0;
+			size_t flows =
+				table != NULL ? flow_table_family_flows(table, ip_version) : 0;
 
 			if (flows == 0)
 				continue;
 			/* the scratch space holds the pointers until they are paired with their actors */
-			flow_table_entries(table, ip_version, (const struct flow_entry **)(void *)closer->scratch);
+			flow_table_entries(table, ip_version,
+				(const struct flow_entry **)(void *)closer->scratch);
 			for (size_t i = 0; i < flows; i++) {
 				const struct flow_entry *flow =
 					((const struct flow_entry **)(void *)closer->scratch)[i];
 
-				closer->items[at++] = (struct item){ actor_prefix(flow, address_bytes), flow };
+				closer->items[at++] =
+					(struct item){ actor_prefix(flow, address_bytes), flow };
 			}
 		}
 	}
@@ -328,7 +338,8 @@ static int end_message(struct entry_closer *closer, uint32_t partition)
 	container_block(&payload, closer->part.record_counts[partition],
 		(struct bytes){ records->data, records->size });
 	message = &messages[entry->message_count++];
-	*message = (struct entry_message){ partition, closer->part.record_counts[partition], payload };
+	*message =
+		(struct entry_message){ partition, closer->part.record_counts[partition], payload };
 	entry->bytes += payload.capacity;
 	buffer_clear(records);
 	closer->part.record_counts[partition] = 0;
@@ -346,7 +357,8 @@ static int fill_ranges(const struct entry_closer *closer, struct entry *entry)
 	for (size_t i = 0; i < count; i++) {
 		const struct darknet_range *range = darknet_range(darknet, i);
 
-		entry->ranges[i].prefix = (struct bytes){ (const uint8_t *)range->prefix, strlen(range->prefix) };
+		entry->ranges[i].prefix =
+			(struct bytes){ (const uint8_t *)range->prefix, strlen(range->prefix) };
 		entry->ranges[i].addresses = range->addresses;
 		entry->ranges[i].packets = (int64_t)closer->ledger->range_packets[i];
 	}
@@ -357,8 +369,8 @@ static int fill_ranges(const struct entry_closer *closer, struct entry *entry)
 
 static int compare_senders(const void *a, const void *b)
 {
-	return memcmp(&((const struct dark_sender *)a)->address, &((const struct dark_sender *)b)->address,
-		sizeof(struct address));
+	return memcmp(&((const struct dark_sender *)a)->address,
+		&((const struct dark_sender *)b)->address, sizeof(struct address));
 }
 
 static int fill_senders(const struct entry_closer *closer, struct entry *entry)
@@ -393,7 +405,8 @@ static int fill_minute_books(const struct entry_closer *closer, struct entry *en
 	marker->interval_from_ns = (int64_t)closer->interval->from_ns;
 	marker->interval_to_ns = (int64_t)closer->interval->to_ns;
 	marker->non_ip = (int64_t)ledger->non_ip;
-#define DROP_REASON(ident, name, field, text) marker->field = (int64_t)ledger->malformed[PACKET_##ident];
+#define DROP_REASON(ident, name, field, text)                                                      \
+	marker->field = (int64_t)ledger->malformed[PACKET_##ident];
 #include "sensor/drop_reasons.def"
 	marker->malformed = (int64_t)ledger_malformed(ledger);
 	marker->not_dark = (int64_t)ledger->not_dark;
@@ -425,7 +438,8 @@ static int fill_books(struct entry_closer *closer, struct entry *entry, bool is_
 	marker->interval_from_ns = marker->interval_to_ns = (int64_t)closer->interval->to_ns;
 	if (closer->options.darknet != NULL) {
 		marker->monitored_addresses = (int64_t)darknet_addresses(closer->options.darknet);
-		marker->monitored_ipv6_prefixes = (int64_t)darknet_ipv6_prefixes(closer->options.darknet);
+		marker->monitored_ipv6_prefixes =
+			(int64_t)darknet_ipv6_prefixes(closer->options.darknet);
 	}
 	if (closer->is_first_part)
 		rc = fill_minute_books(closer, entry);
@@ -531,7 +545,8 @@ static void set_sample(struct flow_record *record, const struct flow_sample *sam
 	record->sample_tcp_options = (struct bytes){ sample->tcp_options, options };
 }
 
-static int add_record(struct entry_closer *closer, const struct folded *folded, size_t address_bytes)
+static int add_record(
+	struct entry_closer *closer, const struct folded *folded, size_t address_bytes)
 {
 	const uint8_t *key = folded->first->key;
 	int64_t start_us = (int64_t)(closer->minute * (WINDOW_NS / 1000));
@@ -560,7 +575,8 @@ static int add_record(struct entry_closer *closer, const struct folded *folded, 
 	record.first_us = start_us + folded->first_us;
 	record.last_us = start_us + folded->last_us;
 	record.destinations = (int64_t)sketch_count(&folded->destinations);
-	record.destination_sketch = (struct bytes){ sketch, sketch_encode(&folded->destinations, sketch) };
+	record.destination_sketch =
+		(struct bytes){ sketch, sketch_encode(&folded->destinations, sketch) };
 
 	partition = address_partition(&actor, closer->options.partitions);
 	records = &part->records[partition];
@@ -575,7 +591,8 @@ static int add_record(struct entry_closer *closer, const struct folded *folded, 
 	part->entry->packets += folded->packets;
 	part->entry->shares[partition].flows++;
 	part->entry->shares[partition].packets += folded->packets;
-	if (++part->record_counts[partition] == FLOWS_PER_BLOCK || records->size >= MESSAGE_CUT_BYTES)
+	if (++part->record_counts[partition] == FLOWS_PER_BLOCK ||
+		records->size >= MESSAGE_CUT_BYTES)
 		return end_message(closer, partition);
 	return 0;
 }
@@ -627,11 +644,13 @@ static int close_parts(struct entry_closer *closer, struct window **windows, siz
 /* Rule 1, checked where both sides are known independently of each other. */
 static void check_books(const struct ledger *ledger, uint64_t minute)
 {
-	uint64_t sorted = ledger->non_ip + ledger_malformed(ledger) + ledger->not_dark + ledger->counted;
+	uint64_t sorted =
+		ledger->non_ip + ledger_malformed(ledger) + ledger->not_dark + ledger->counted;
 
 	if (ledger->frames != sorted)
-		log_error("books do not balance minute=%llu frames=%llu sorted=%llu", (unsigned long long)minute,
-			(unsigned long long)ledger->frames, (unsigned long long)sorted);
+		log_error("books do not balance minute=%llu frames=%llu sorted=%llu",
+			(unsigned long long)minute, (unsigned long long)ledger->frames,
+			(unsigned long long)sorted);
 }
 
 int entry_closer_close(struct entry_closer *closer, struct window **windows, size_t count,
@@ -644,7 +663,8 @@ int entry_closer_close(struct entry_closer *closer, struct window **windows, siz
 	for (size_t w = 0; w < count; w++) {
 		for (unsigned s = 0; s < windows[w]->shards; s++)
 			if (windows[w]->tables[s] != NULL)
-				closer->sketch_overflow += flow_table_sketch_overflow(windows[w]->tables[s]);
+				closer->sketch_overflow +=
+					flow_table_sketch_overflow(windows[w]->tables[s]);
 		if (w > 0)
 			ledger_add(ledger, &windows[w]->ledger);
 	}

@@ -27,7 +27,8 @@ struct entry_share {
 };
 
 struct entry {
-	struct marker_record ledger; /* partition, flows, packets and entry number are filled when sent */
+	struct marker_record
+		ledger; /* partition, flows, packets and entry number are filled when sent */
 	struct ledger_range *ranges; /* behind ledger.ranges; owned */
 	struct ledger_sender *senders;
 	char (*sender_texts)[ADDRESS_TEXT_BYTES];
@@ -37,20 +38,21 @@ struct entry {
 	uint32_t partitions;
 	uint64_t flows;
 	uint64_t packets;
-	size_t bytes; /* of memory, for the queue's bound */
+	size_t bytes;	    /* of memory, for the queue's bound */
 	struct entry *next; /* the queue's */
 };
 
 void entry_destroy(struct entry *entry);
 
 /** Appends the marker of one partition; `number` is the entry's. */
-void entry_marker(const struct entry *entry, uint64_t number, uint32_t partition, struct buffer *records);
+void entry_marker(
+	const struct entry *entry, uint64_t number, uint32_t partition, struct buffer *records);
 
 struct entry_closer_options {
 	struct origin origin;
 	uint32_t partitions;
-	bool is_file;          /* messages are blocks of one container */
-	bool discards;         /* no sink: nothing is encoded */
+	bool is_file;  /* messages are blocks of one container */
+	bool discards; /* no sink: nothing is encoded */
 	const struct darknet *darknet;
 	/* Takes the entry. @return 0, or a negative code that ends the run */
 	int (*take)(void *context, struct entry *entry);
@@ -59,7 +61,8 @@ struct entry_closer_options {
 
 struct entry_closer;
 
-int entry_closer_create(struct entry_closer **out, const struct entry_closer_options *options) MUST_CHECK;
+int entry_closer_create(
+	struct entry_closer **out, const struct entry_closer_options *options) MUST_CHECK;
 void entry_closer_destroy(struct entry_closer *closer);
 
 /** The interval in which this part of the minute was captured, and what is closed after it. */

@@ -5,18 +5,19 @@
 #include "schemas/base/bytes.h"
 
 #define CLASS_BIT(ident) (1u << CLASS_##ident)
-#define SYN_ONLY         CLASS_BIT(SCAN_TCP_SYN)
-#define STEALTH                                                                                                   \
-	(CLASS_BIT(SCAN_TCP_FIN) | CLASS_BIT(SCAN_TCP_NULL) | CLASS_BIT(SCAN_TCP_XMAS) | CLASS_BIT(SCAN_TCP_ACK) | \
-		CLASS_BIT(SCAN_TCP_MAIMON))
-#define PROBES (SYN_ONLY | CLASS_BIT(SCAN_UDP) | CLASS_BIT(SCAN_ICMP_ECHO) | CLASS_BIT(SCAN_ICMP_QUERY))
+#define SYN_ONLY	 CLASS_BIT(SCAN_TCP_SYN)
+#define STEALTH                                                                                    \
+	(CLASS_BIT(SCAN_TCP_FIN) | CLASS_BIT(SCAN_TCP_NULL) | CLASS_BIT(SCAN_TCP_XMAS) |           \
+		CLASS_BIT(SCAN_TCP_ACK) | CLASS_BIT(SCAN_TCP_MAIMON))
+#define PROBES                                                                                     \
+	(SYN_ONLY | CLASS_BIT(SCAN_UDP) | CLASS_BIT(SCAN_ICMP_ECHO) | CLASS_BIT(SCAN_ICMP_QUERY))
 
-#define WINDOW_END_BYTES  16 /* TCP header bytes that hold the window */
-#define PLAIN_TCP_BYTES   20 /* no options */
-#define ONE_MSS_TCP_BYTES 24 /* one option of four bytes */
-#define MSS_1460          0x020405b4 /* kind 2, length 4, 1460: RFC 9293 3.7.1 */
-#define ZMAP_IP_ID        54321
-#define HPING_WINDOW      512
+#define WINDOW_END_BYTES  16	     /* TCP header bytes that hold the window */
+#define PLAIN_TCP_BYTES	  20	     /* no options */
+#define ONE_MSS_TCP_BYTES 24	     /* one option of four bytes */
+#define MSS_1460	  0x020405b4 /* kind 2, length 4, 1460: RFC 9293 3.7.1 */
+#define ZMAP_IP_ID	  54321
+#define HPING_WINDOW	  512
 
 static bool has_window(const struct packet *pkt)
 {
@@ -27,7 +28,8 @@ static bool is_nmap_window(const struct packet *pkt)
 {
 	uint16_t window = pkt->tcp_window;
 
-	return has_window(pkt) && (window == 1024 || window == 2048 || window == 3072 || window == 4096);
+	return has_window(pkt) &&
+	       (window == 1024 || window == 2048 || window == 3072 || window == 4096);
 }
 
 static bool seq_is_target_address(const struct packet *pkt)
@@ -48,7 +50,8 @@ static bool ip_id_is_xor_of_target(const struct packet *pkt)
 static bool only_option_is_mss_1460(const struct packet *pkt)
 {
 	return is_nmap_window(pkt) && pkt->tcp_header_bytes == ONE_MSS_TCP_BYTES &&
-	       pkt->transport_captured >= ONE_MSS_TCP_BYTES && load_u32(pkt->transport + PLAIN_TCP_BYTES) == MSS_1460;
+	       pkt->transport_captured >= ONE_MSS_TCP_BYTES &&
+	       load_u32(pkt->transport + PLAIN_TCP_BYTES) == MSS_1460;
 }
 
 static bool nmap_window_without_options(const struct packet *pkt)
@@ -58,7 +61,8 @@ static bool nmap_window_without_options(const struct packet *pkt)
 
 static bool window_512_without_options(const struct packet *pkt)
 {
-	return has_window(pkt) && pkt->tcp_window == HPING_WINDOW && pkt->tcp_header_bytes == PLAIN_TCP_BYTES;
+	return has_window(pkt) && pkt->tcp_window == HPING_WINDOW &&
+	       pkt->tcp_header_bytes == PLAIN_TCP_BYTES;
 }
 
 /* Order matters: the first row that matches wins. Strength is how often chance alone matches. */

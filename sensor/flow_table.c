@@ -17,25 +17,27 @@
 
 #include "schemas/base/bytes.h"
 
-#define SHARD_SEED       0x686f7368696d6933ULL /* fixed: shards decide what overflows, which must repeat */
-#define CHUNK_SHIFT      6 /* small: a minute with a single late packet must cost little */
-#define CHUNK_ENTRIES    (1u << CHUNK_SHIFT)
-#define FIRST_SLOTS      16
+#define SHARD_SEED                                                                                 \
+	0x686f7368696d6933ULL /* fixed: shards decide what overflows, which must repeat */
+#define CHUNK_SHIFT	 6    /* small: a minute with a single late packet must cost little */
+#define CHUNK_ENTRIES	 (1u << CHUNK_SHIFT)
+#define FIRST_SLOTS	 16
 #define POOL_CHUNK_BYTES 8192
-#define LINE_BYTES       64 /* a cache line */
-#define EMPTY_SLOT       UINT64_MAX
-#define V4_KEY_BYTES     (8 + FLOW_LABEL_BYTES)
-#define V6_KEY_BYTES     (32 + FLOW_LABEL_BYTES)
+#define LINE_BYTES	 64 /* a cache line */
+#define EMPTY_SLOT	 UINT64_MAX
+#define V4_KEY_BYTES	 (8 + FLOW_LABEL_BYTES)
+#define V6_KEY_BYTES	 (32 + FLOW_LABEL_BYTES)
 
 static_assert(sizeof(struct flow_sample) == 24, "the sample is part of the memory target");
-static_assert(offsetof(struct flow_entry, key) + V4_KEY_BYTES == 64, "an IPv4 flow is one cache line");
+static_assert(
+	offsetof(struct flow_entry, key) + V4_KEY_BYTES == 64, "an IPv4 flow is one cache line");
 
 /* Sizes of destination blocks: a header and so many hashes, or registers. */
 enum { CLASS_6, CLASS_14, CLASS_64, CLASS_REGISTERS, BLOCK_CLASSES };
 
 struct block {
-	uint16_t form;     /* enum sketch_form */
-	uint16_t count;    /* hashes held */
+	uint16_t form;	   /* enum sketch_form */
+	uint16_t count;	   /* hashes held */
 	uint16_t capacity; /* hashes that fit */
 	uint16_t class;
 	union {
@@ -105,15 +107,16 @@ static void store_labels(uint8_t *p, const struct flow_labels *labels)
 	store_u32(p + 8, labels->marks);
 	p[12] = labels->payload;
 	p[13] = labels->is_overflow;
-	p[14] = (uint8_t)((labels->has_quote ? QUOTE_PRESENT : 0) | (labels->quote_matches ? QUOTE_MATCHES : 0) |
+	p[14] = (uint8_t)((labels->has_quote ? QUOTE_PRESENT : 0) |
+			  (labels->quote_matches ? QUOTE_MATCHES : 0) |
 			  (labels->quote_has_port ? QUOTE_HAS_PORT : 0));
 	p[15] = labels->quoted_protocol;
 	store_u16(p + 16, labels->quoted_port);
 	store_u16(p + 18, 0);
 }
 
-void flow_key_make(struct flow_key *out, const uint8_t *actor, const uint8_t *source, size_t address_bytes,
-	const struct flow_labels *labels)
+void flow_key_make(struct flow_key *out, const uint8_t *actor, const uint8_t *source,
+	size_t address_bytes, const struct flow_labels *labels)
 {
 	if (address_bytes == 4) { /* fixed sizes, so that the copies are moves */
 		memcpy(out->bytes, actor, 4);
@@ -183,7 +186,8 @@ static struct block *pool_take(struct flow_table *table, unsigned class)
 		if (pool->chunk == NULL || pool->used + bytes + LINE_BYTES > POOL_CHUNK_BYTES) {
 			uint8_t *chunk;
 
-			if (table->budget->sketch_bytes + POOL_CHUNK_BYTES > table->budget->sketch_bytes_max)
+			if (table->budget->sketch_bytes + POOL_CHUNK_BYTES >
+				table->budget->sketch_bytes_max)
 				return NULL;
 			chunk = arena_take(table->arena, POOL_CHUNK_BYTES);
 			if (chunk == NULL)
@@ -201,7 +205,7 @@ static struct block *pool_take(struct flow_table *table, unsigned class)
 	block->form = SKETCH_LIST;
 	block->count = 0;
 	block->capacity = block_classes[class].capacity;
-	block->class = (uint16_t)class;
+	block->class = (uint16_t) class;
 	return block;
 }
 
@@ -234,7 +238,8 @@ static bool list_has(const struct block *block, uint32_t hash)
 {
 	bool found = false;
 
-	for (unsigned i = 0; i < block->count; i++) /* no early end: the compiler makes it vector code */
+	for (unsigned i = 0; i < block->count;
+		i++) /* no early end: the compiler makes it vector code */
 		found |= block->hashes[i] == hash;
 	return found;
 }
@@ -261,7 +266,8 @@ static struct block *grow(struct flow_table *table, struct block *block)
 	return larger;
 }
 
-static void add_to_block(struct flow_table *table, struct flow_entry *entry, struct block *block, uint32_t hash)
+static void add_to_block(
+	struct flow_table *table, struct flow_entry *entry, struct block *block, uint32_t hash)
 {
 	if (block->form == SKETCH_REGISTERED) {
 		sketch_register_add(block->registers, hash);
@@ -373,7 +379,8 @@ int flow_table_create(struct flow_table **out, struct flow_budget *budget, struc
 		return -ENOMEM;
 	table->budget = budget;
 	table->arena = arena;
-	if (family_init(&table->v4, V4_KEY_BYTES) != 0 || family_init(&table->v6, V6_KEY_BYTES) != 0) {
+	if (family_init(&table->v4, V4_KEY_BYTES) != 0 ||
+		family_init(&table->v6, V6_KEY_BYTES) != 0) {
 		flow_table_destroy(table);
 		return -ENOMEM;
 	}
@@ -396,7 +403,8 @@ static struct flow_entry *entry_at(const struct family *family, uint32_t number)
 {
 	uint8_t *chunk = family->chunks[number >> CHUNK_SHIFT];
 
-	return (struct flow_entry *)(void *)(chunk + (size_t)(number & (CHUNK_ENTRIES - 1)) * family->stride);
+	return (struct flow_entry *)(void *)(chunk + (size_t)(number & (CHUNK_ENTRIES - 1)) *
+							     family->stride);
 }
 
 static const struct family *family_of(const struct flow_table *table, size_t key_size)
@@ -407,7 +415,8 @@ static const struct family *family_of(const struct flow_table *table, size_t key
 /* The samples of a chunk's entries lie behind them. */
 static struct flow_sample *sample_at(const struct family *family, uint32_t number)
 {
-	uint8_t *samples = family->chunks[number >> CHUNK_SHIFT] + (size_t)CHUNK_ENTRIES * family->stride;
+	uint8_t *samples =
+		family->chunks[number >> CHUNK_SHIFT] + (size_t)CHUNK_ENTRIES * family->stride;
 
 	return (struct flow_sample *)(void *)samples + (number & (CHUNK_ENTRIES - 1));
 }
@@ -420,7 +429,8 @@ void flow_table_prefetch_slot(const struct flow_table *table, uint64_t hash, siz
 }
 
 /* The entry that the key's first slot names, if that one is likely the key's. */
-static struct flow_entry *likely_entry(const struct flow_table *table, uint64_t hash, size_t key_size)
+static struct flow_entry *likely_entry(
+	const struct flow_table *table, uint64_t hash, size_t key_size)
 {
 	const struct family *family = family_of(table, key_size);
 	uint64_t slot = family->slots[hash & family->slot_mask];
@@ -443,7 +453,8 @@ void flow_table_prefetch_entry(const struct flow_table *table, uint64_t hash, si
 		flow_entry_prefetch(entry);
 }
 
-void flow_table_prefetch_destinations(const struct flow_table *table, uint64_t hash, size_t key_size)
+void flow_table_prefetch_destinations(
+	const struct flow_table *table, uint64_t hash, size_t key_size)
 {
 	const struct flow_entry *entry = likely_entry(table, hash, key_size);
 
@@ -499,7 +510,8 @@ static bool same_key(const uint8_t *a, const uint8_t *b, uint32_t bytes)
 
 static_assert(V4_KEY_BYTES % 8 == 4 && V6_KEY_BYTES % 8 == 4, "same_key takes eights and one four");
 
-static struct flow_entry *find(const struct family *family, const uint8_t *key, uint64_t hash, uint32_t *at)
+static struct flow_entry *find(
+	const struct family *family, const uint8_t *key, uint64_t hash, uint32_t *at)
 {
 	*at = (uint32_t)hash & family->slot_mask;
 	for (;;) {
@@ -521,26 +533,29 @@ static int add_chunk(struct family *family, struct arena *arena)
 {
 	uint8_t **chunks = family->chunks;
 
-	if ((family->chunk_count & (family->chunk_count - 1)) == 0) { /* full at each power of two: double it */
-		chunks = realloc(chunks, (family->chunk_count != 0 ? family->chunk_count * 2 : 1) * sizeof(*chunks));
+	if ((family->chunk_count & (family->chunk_count - 1)) ==
+		0) { /* full at each power of two: double it */
+		chunks = realloc(chunks,
+			(family->chunk_count != 0 ? family->chunk_count * 2 : 1) * sizeof(*chunks));
 		if (chunks == NULL)
 			return -ENOMEM;
 		family->chunks = chunks;
 	}
-	chunks[family->chunk_count] = arena_take(arena,
-		(size_t)CHUNK_ENTRIES * (family->stride + sizeof(struct flow_sample)));
+	chunks[family->chunk_count] = arena_take(
+		arena, (size_t)CHUNK_ENTRIES * (family->stride + sizeof(struct flow_sample)));
 	if (chunks[family->chunk_count] == NULL)
 		return -ENOMEM;
 	family->chunk_count++;
 	return 0;
 }
 
-static struct flow_entry *insert(struct flow_table *table, struct family *family, const uint8_t *key, uint64_t hash,
-	uint32_t at)
+static struct flow_entry *insert(struct flow_table *table, struct family *family,
+	const uint8_t *key, uint64_t hash, uint32_t at)
 {
 	struct flow_entry *entry;
 
-	if (family->count == family->chunk_count << CHUNK_SHIFT && add_chunk(family, table->arena) != 0)
+	if (family->count == family->chunk_count << CHUNK_SHIFT &&
+		add_chunk(family, table->arena) != 0)
 		return NULL;
 	if ((uint64_t)(family->count + 1) * 4 > ((uint64_t)family->slot_mask + 1) * 3) {
 		if (grow_index(family) != 0)
@@ -572,7 +587,8 @@ static void take_sample(struct flow_entry *entry, const struct flow_update *upda
 	*entry->sample = sample;
 }
 
-static void update_entry(struct flow_table *table, struct flow_entry *entry, const struct flow_update *update)
+static void update_entry(
+	struct flow_table *table, struct flow_entry *entry, const struct flow_update *update)
 {
 	take_sample(entry, update);
 	if (entry->packets == 0 || update->time_us < entry->first_us)
@@ -600,8 +616,8 @@ static void overflow_key(struct flow_key *out, const struct flow_key *key)
 	flow_key_make(out, nobody, nobody, address_bytes, &labels);
 }
 
-static void count_overflow(struct flow_table *table, struct family *family, const struct flow_key *key,
-	const struct flow_update *update)
+static void count_overflow(struct flow_table *table, struct family *family,
+	const struct flow_key *key, const struct flow_update *update)
 {
 	struct flow_key overflow;
 	struct flow_entry *entry;
@@ -659,13 +675,15 @@ uint64_t flow_table_sketch_overflow(const struct flow_table *table)
 
 static size_t family_memory(const struct family *family)
 {
-	return (size_t)family->chunk_count * CHUNK_ENTRIES * (family->stride + sizeof(struct flow_sample)) +
+	return (size_t)family->chunk_count * CHUNK_ENTRIES *
+		       (family->stride + sizeof(struct flow_sample)) +
 	       ((size_t)family->slot_mask + 1) * sizeof(uint64_t);
 }
 
 size_t flow_table_memory(const struct flow_table *table)
 {
-	return sizeof(*table) + family_memory(&table->v4) + family_memory(&table->v6) + table->sketch_bytes;
+	return sizeof(*table) + family_memory(&table->v4) + family_memory(&table->v6) +
+	       table->sketch_bytes;
 }
 
 size_t flow_table_family_flows(const struct flow_table *table, unsigned ip_version)
@@ -673,7 +691,8 @@ size_t flow_table_family_flows(const struct flow_table *table, unsigned ip_versi
 	return ip_version == 6 ? table->v6.count : table->v4.count;
 }
 
-void flow_table_entries(const struct flow_table *table, unsigned ip_version, const struct flow_entry **out)
+void flow_table_entries(
+	const struct flow_table *table, unsigned ip_version, const struct flow_entry **out)
 {
 	const struct family *family = ip_version == 6 ? &table->v6 : &table->v4;
 

@@ -18,7 +18,7 @@
 #include "sensor/arena.h"
 
 #define FLOW_LABEL_BYTES  20
-#define FLOW_KEY_MAX      (32 + FLOW_LABEL_BYTES)
+#define FLOW_KEY_MAX	  (32 + FLOW_LABEL_BYTES)
 #define FLOW_SECRET_BYTES 8
 
 /** The key as bytes in record order: actor, source, labels; its size tells the family. */
@@ -76,15 +76,16 @@ struct flow_update {
 	uint32_t time_us; /* since the window's start */
 	uint32_t bytes;
 	uint32_t destination_hash; /* sketch_hash of the destination */
-	struct flow_sample (*sample)(const void *context); /* asked only when the sample may be kept */
+	struct flow_sample (*sample)(
+		const void *context); /* asked only when the sample may be kept */
 	const void *context;
 };
 
 /** Limits and the hash secret, shared by the tables of one shard over all its open minutes. */
 struct flow_budget {
-	uint64_t secret;      /* random: nobody outside can build colliding keys */
+	uint64_t secret; /* random: nobody outside can build colliding keys */
 	size_t flows_max;
-	size_t flows;         /* in all tables of this budget */
+	size_t flows; /* in all tables of this budget */
 	size_t sketch_bytes_max;
 	size_t sketch_bytes;
 	bool is_out_of_memory; /* a packet could not be counted at all: the books no longer balance */
@@ -93,8 +94,8 @@ struct flow_budget {
 struct flow_table;
 
 /** Builds a key. @param actor, source  `address_bytes` each (4 or 16) */
-void flow_key_make(struct flow_key *out, const uint8_t *actor, const uint8_t *source, size_t address_bytes,
-	const struct flow_labels *labels);
+void flow_key_make(struct flow_key *out, const uint8_t *actor, const uint8_t *source,
+	size_t address_bytes, const struct flow_labels *labels);
 void flow_key_labels(struct flow_labels *out, const uint8_t *key, size_t key_size);
 
 /** The table's keyed hash, and the fixed one that chooses a shard. */
@@ -111,7 +112,8 @@ void flow_table_destroy(struct flow_table *table);
  */
 void flow_table_prefetch_slot(const struct flow_table *table, uint64_t hash, size_t key_size);
 void flow_table_prefetch_entry(const struct flow_table *table, uint64_t hash, size_t key_size);
-void flow_table_prefetch_destinations(const struct flow_table *table, uint64_t hash, size_t key_size);
+void flow_table_prefetch_destinations(
+	const struct flow_table *table, uint64_t hash, size_t key_size);
 
 /**
  * Counts one packet. @return true when it was counted under its own key, false under overflow
@@ -128,7 +130,8 @@ size_t flow_table_memory(const struct flow_table *table);
 
 /** Collects the entries of one family into `out` (room for flow_table_family_flows of them). */
 size_t flow_table_family_flows(const struct flow_table *table, unsigned ip_version);
-void flow_table_entries(const struct flow_table *table, unsigned ip_version, const struct flow_entry **out);
+void flow_table_entries(
+	const struct flow_table *table, unsigned ip_version, const struct flow_entry **out);
 
 /** Brings a listed entry closer, some entries before it is read. */
 void flow_entry_prefetch(const struct flow_entry *entry);

@@ -44,7 +44,8 @@ static void json_senders(struct buffer *out, const struct marker_record *ledger)
 	json_member_int(out, "dark_sender_packets", ledger->dark_sender_packets);
 }
 
-void ledger_json(struct buffer *out, const struct origin *origin, const struct marker_record *ledger)
+void ledger_json(
+	struct buffer *out, const struct origin *origin, const struct marker_record *ledger)
 {
 	json_open(out, '{');
 	json_member_text(out, "sensor", origin->sensor);
@@ -60,7 +61,8 @@ void ledger_json(struct buffer *out, const struct origin *origin, const struct m
 	json_member_int(out, "frames", ledger->frames);
 	json_member_int(out, "non_ip", ledger->non_ip);
 	json_member_int(out, "malformed", ledger->malformed);
-#define DROP_REASON(ident, name, field, text) json_member_int(out, "malformed_" name, ledger->field);
+#define DROP_REASON(ident, name, field, text)                                                      \
+	json_member_int(out, "malformed_" name, ledger->field);
 #include "sensor/drop_reasons.def"
 	json_member_int(out, "not_dark", ledger->not_dark);
 	json_member_int(out, "counted", ledger->counted);

@@ -4,4 +4,5 @@
 #include "schemas/container.h"
 
 /** Appends the object. Its fields are described in schemas/sensors.schema.json. */
-void ledger_json(struct buffer *out, const struct origin *origin, const struct marker_record *ledger);
+void ledger_json(
+	struct buffer *out, const struct origin *origin, const struct marker_record *ledger);

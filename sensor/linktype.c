@@ -4,21 +4,21 @@
 
 #include "schemas/base/bytes.h"
 
-#define ETHERTYPE_IPV4  0x0800 /* IANA IEEE 802 numbers */
-#define ETHERTYPE_IPV6  0x86dd
-#define ETHERTYPE_8021Q 0x8100 /* IEEE 802.1Q */
-#define ETHERTYPE_8021AD 0x88a8 /* IEEE 802.1ad */
-#define ETHERTYPE_QINQ1 0x9100 /* vendors' stacked tags before 802.1ad */
-#define ETHERTYPE_QINQ2 0x9200
+#define ETHERTYPE_IPV4		 0x0800 /* IANA IEEE 802 numbers */
+#define ETHERTYPE_IPV6		 0x86dd
+#define ETHERTYPE_8021Q		 0x8100 /* IEEE 802.1Q */
+#define ETHERTYPE_8021AD	 0x88a8 /* IEEE 802.1ad */
+#define ETHERTYPE_QINQ1		 0x9100 /* vendors' stacked tags before 802.1ad */
+#define ETHERTYPE_QINQ2		 0x9200
 #define ETHERNET_ADDRESSES_BYTES 12
-#define SLL_PROTOCOL_OFFSET      14 /* LINKTYPE_LINUX_SLL: type, ARPHRD, address length, address */
-#define SLL2_REST_BYTES          18 /* LINKTYPE_LINUX_SLL2: what follows the protocol */
-#define PPP_ADDRESS_CONTROL      0xff03 /* RFC 1662 3.1 */
-#define PPP_IPV4                 0x21   /* RFC 1332 */
-#define PPP_IPV6                 0x57   /* RFC 5072 */
-#define CISCO_HDLC_UNICAST       0x0f
-#define CISCO_HDLC_BROADCAST     0x8f
-#define AF_INET_EVERYWHERE       2 /* BSD loopback: the value of AF_INET is the same everywhere */
+#define SLL_PROTOCOL_OFFSET	 14 /* LINKTYPE_LINUX_SLL: type, ARPHRD, address length, address */
+#define SLL2_REST_BYTES		 18 /* LINKTYPE_LINUX_SLL2: what follows the protocol */
+#define PPP_ADDRESS_CONTROL	 0xff03 /* RFC 1662 3.1 */
+#define PPP_IPV4		 0x21	/* RFC 1332 */
+#define PPP_IPV6		 0x57	/* RFC 5072 */
+#define CISCO_HDLC_UNICAST	 0x0f
+#define CISCO_HDLC_BROADCAST	 0x8f
+#define AF_INET_EVERYWHERE	 2 /* BSD loopback: the value of AF_INET is the same everywhere */
 
 typedef bool (*find_ip)(struct byte_reader *r, uint8_t *version);
 
@@ -30,8 +30,8 @@ static bool version_of_ethertype(uint16_t ethertype, uint8_t *version)
 
 static bool is_tag(uint16_t ethertype)
 {
-	return ethertype == ETHERTYPE_8021Q || ethertype == ETHERTYPE_8021AD || ethertype == ETHERTYPE_QINQ1 ||
-	       ethertype == ETHERTYPE_QINQ2;
+	return ethertype == ETHERTYPE_8021Q || ethertype == ETHERTYPE_8021AD ||
+	       ethertype == ETHERTYPE_QINQ1 || ethertype == ETHERTYPE_QINQ2;
 }
 
 /* From an EtherType on: any stack of tags, then IP or not. */

@@ -20,12 +20,12 @@
 #include "schemas/base/log.h"
 #include "sensor/capture_live.h"
 
-#define INTERFACES_MAX   64
-#define GROUP_FRAMES     32
-#define READ_FRAMES      1024 /* per turn, so that requests are seen in between */
-#define TICK_NS          100000000 /* how often the caller's thread looks at clock and stop flag */
-#define MINUTES_MAX      (WINDOWS_MAX + 2)
-#define DRAIN_READS_MAX  100000 /* at the end: a bound, a ring of 64 MiB needs about a thousand */
+#define INTERFACES_MAX	64
+#define GROUP_FRAMES	32
+#define READ_FRAMES	1024	  /* per turn, so that requests are seen in between */
+#define TICK_NS		100000000 /* how often the caller's thread looks at clock and stop flag */
+#define MINUTES_MAX	(WINDOWS_MAX + 2)
+#define DRAIN_READS_MAX 100000 /* at the end: a bound, a ring of 64 MiB needs about a thousand */
 
 enum request { REQUEST_NONE, REQUEST_CLOSE, REQUEST_STOP };
 
@@ -43,7 +43,7 @@ struct live_worker {
 	struct frame frames[GROUP_FRAMES];
 	size_t frame_count;
 	uint8_t *bytes; /* GROUP_FRAMES × snap_bytes */
-	atomic_int rc; /* set by the worker, seen by the caller's thread */
+	atomic_int rc;	/* set by the worker, seen by the caller's thread */
 	/* handed over, under live.lock */
 	struct window *handed[MINUTES_MAX * 4];
 	size_t handed_count;
@@ -66,7 +66,7 @@ struct live {
 	unsigned answers;
 	uint64_t close_through; /* minute */
 	uint64_t started_ns;
-	uint64_t closed; /* number of the first minute that is not closed */
+	uint64_t closed;     /* number of the first minute that is not closed */
 	uint64_t covered_ns; /* end of the last capture interval */
 };
 
@@ -88,8 +88,10 @@ static void hand_over(struct live_worker *member, struct window *window)
 	if (member->handed_count < sizeof(member->handed) / sizeof(member->handed[0])) {
 		member->handed[member->handed_count++] = window;
 	} else {
-		log_error("too many minutes at once, the clock must have gone mad minute=%llu packets=%llu lost",
-			(unsigned long long)window->minute, (unsigned long long)window->ledger.counted);
+		log_error("too many minutes at once, the clock must have gone mad minute=%llu "
+			  "packets=%llu lost",
+			(unsigned long long)window->minute,
+			(unsigned long long)window->ledger.counted);
 		window_destroy(window);
 	}
 	pthread_mutex_unlock(&live->lock);
@@ -194,8 +196,10 @@ static void drain(struct live_worker *member)
 {
 	for (size_t i = 0; i < member->live->interface_count; i++)
 		if (capture_live_stop(member->captures[i]) != 0)
-			log_warning("interface could not be stopped, frames that arrive now count too");
-	for (unsigned reads = 0; reads < DRAIN_READS_MAX && member->rc == 0 && read_captures(member) > 0;)
+			log_warning(
+				"interface could not be stopped, frames that arrive now count too");
+	for (unsigned reads = 0;
+		reads < DRAIN_READS_MAX && member->rc == 0 && read_captures(member) > 0;)
 		reads++;
 }
 
@@ -321,7 +325,8 @@ static uint64_t lesser(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-static struct entry_interval interval_of(struct live *live, uint64_t minute, uint64_t until_ns, uint64_t through)
+static struct entry_interval interval_of(
+	struct live *live, uint64_t minute, uint64_t until_ns, uint64_t through)
 {
 	uint64_t start_ns = minute * WINDOW_NS;
 	uint64_t from_ns = start_ns > live->covered_ns ? start_ns : live->covered_ns;
@@ -347,7 +352,8 @@ static int close_handed(struct live *live, uint64_t until_ns, uint64_t through)
 
 	pthread_mutex_lock(&live->lock);
 	while (rc == 0 && (minute = oldest_handed(live)) != UINT64_MAX) {
-		size_t count = take_handed(live, minute, windows, sizeof(windows) / sizeof(windows[0]));
+		size_t count =
+			take_handed(live, minute, windows, sizeof(windows) / sizeof(windows[0]));
 		struct entry_interval interval = interval_of(live, minute, until_ns, through);
 
 		if (minute + 1 > live->closed)
@@ -380,7 +386,8 @@ static int watch_clock(struct live *live)
 	if (timer < 0 || timerfd_settime(timer, 0, &tick, NULL) != 0)
 		rc = -errno;
 	while (rc == 0 && !*live->stop) {
-		uint64_t over = (now_ns() - late_ns) / WINDOW_NS; /* minutes before this one are over */
+		uint64_t over =
+			(now_ns() - late_ns) / WINDOW_NS; /* minutes before this one are over */
 
 		live->tick(live->context);
 		rc = worker_failure(live);
@@ -407,7 +414,8 @@ static int finish(struct live *live)
 	return rc == 0 ? close_handed(live, until_ns, minute) : rc;
 }
 
-static int open_captures(struct live *live, struct live_worker *member, unsigned index, struct message *msg)
+static int open_captures(
+	struct live *live, struct live_worker *member, unsigned index, struct message *msg)
 {
 	const struct text_list *interfaces = config_list(live->config, OPT_SENSOR_INTERFACE);
 
@@ -420,7 +428,8 @@ static int open_captures(struct live *live, struct live_worker *member, unsigned
 			.promiscuous = config_bool(live->config, OPT_SENSOR_PROMISCUOUS),
 			.worker = index,
 			.workers = live->worker_count,
-			.fanout_group = index == 0 ? 0 : capture_live_group(live->workers[0].captures[i]),
+			.fanout_group =
+				index == 0 ? 0 : capture_live_group(live->workers[0].captures[i]),
 		};
 		int rc = capture_live_open(&member->captures[i], &options, msg);
 
@@ -430,7 +439,8 @@ static int open_captures(struct live *live, struct live_worker *member, unsigned
 	return 0;
 }
 
-static int open_worker(struct live *live, unsigned index, const struct worker_options *options, struct message *msg)
+static int open_worker(struct live *live, unsigned index, const struct worker_options *options,
+	struct message *msg)
 {
 	struct live_worker *member = &live->workers[index];
 	struct worker_options own = *options;
@@ -483,7 +493,8 @@ static int start(struct live *live, const struct worker_options *options, struct
 	live->started_ns = live->covered_ns = now_ns();
 	live->closed = live->started_ns / WINDOW_NS;
 	for (unsigned i = 0; rc == 0 && i < live->worker_count; i++) {
-		if (pthread_create(&live->workers[i].thread, NULL, worker_main, &live->workers[i]) != 0)
+		if (pthread_create(
+			    &live->workers[i].thread, NULL, worker_main, &live->workers[i]) != 0)
 			rc = -EAGAIN;
 		else
 			live->workers[i].is_running = true;
@@ -501,15 +512,21 @@ static void join_stopped(struct live *live)
 	}
 }
 
-int live_run(const struct config *config, const struct worker_options *worker, struct entry_closer *closer,
-	const atomic_bool *stop, void (*tick)(void *context), void *context, struct message *msg)
+int live_run(const struct config *config, const struct worker_options *worker,
+	struct entry_closer *closer, const atomic_bool *stop, void (*tick)(void *context),
+	void *context, struct message *msg)
 {
 	struct live live = {
-		.config = config, .closer = closer, .stop = stop, .tick = tick, .context = context,
+		.config = config,
+		.closer = closer,
+		.stop = stop,
+		.tick = tick,
+		.context = context,
 		.interface_count = config_list(config, OPT_SENSOR_INTERFACE)->count,
 		.snap_bytes = (uint32_t)config_u64(config, OPT_SENSOR_SNAP_BYTES),
 		.worker_count = (unsigned)config_u64(config, OPT_SENSOR_WORKERS),
-		.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER,
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.changed = PTHREAD_COND_INITIALIZER,
 	};
 	int rc;
 
@@ -522,7 +539,8 @@ int live_run(const struct config *config, const struct worker_options *worker, s
 		return -ENOMEM;
 	rc = start(&live, worker, msg);
 	if (rc == 0) {
-		log_info("capturing interfaces=%zu workers=%u", live.interface_count, live.worker_count);
+		log_info("capturing interfaces=%zu workers=%u", live.interface_count,
+			live.worker_count);
 		rc = watch_clock(&live);
 		if (rc == 0) {
 			rc = finish(&live);

@@ -20,5 +20,6 @@
  *
  * @return 0, FAIL_USAGE, or a negative code with `msg` saying what to do
  */
-int live_run(const struct config *config, const struct worker_options *worker, struct entry_closer *closer,
-	const atomic_bool *stop, void (*tick)(void *context), void *context, struct message *msg) MUST_CHECK;
+int live_run(const struct config *config, const struct worker_options *worker,
+	struct entry_closer *closer, const atomic_bool *stop, void (*tick)(void *context),
+	void *context, struct message *msg) MUST_CHECK;

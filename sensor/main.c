@@ -77,19 +77,22 @@ static int check_options(const struct config *config, struct message *msg)
 	if (config_text(config, OPT_SENSOR_HTTP) != NULL)
 		return config_refuse(config, OPT_SENSOR_HTTP, msg, "there is no HTTP server yet");
 	if (reads == listens) {
-		message_set(msg, reads ? "-r and -i exclude each other" : "nothing to read: give -r FILE… or -i IFACE…");
+		message_set(msg, reads ? "-r and -i exclude each other"
+				       : "nothing to read: give -r FILE… or -i IFACE…");
 		return FAIL_USAGE;
 	}
 	if (listens && config_list(config, OPT_SENSOR_DARK)->count == 0 &&
 		config_text(config, OPT_SENSOR_DARK_FILE) == NULL) {
-		message_set(msg, "-i needs --dark PREFIX[,PREFIX…] or --dark-file FILE: which addresses are unused?");
+		message_set(msg, "-i needs --dark PREFIX[,PREFIX…] or --dark-file FILE: which "
+				 "addresses are unused?");
 		return FAIL_USAGE;
 	}
 	if (listens && config_bool(config, OPT_SENSOR_SUMMARY)) {
 		message_set(msg, "--summary goes with -r only");
 		return FAIL_USAGE;
 	}
-	if (config_text(config, OPT_SENSOR_OUTPUT) == NULL && !config_bool(config, OPT_SENSOR_SUMMARY)) {
+	if (config_text(config, OPT_SENSOR_OUTPUT) == NULL &&
+		!config_bool(config, OPT_SENSOR_SUMMARY)) {
 		message_set(msg, "no output: give -o -|FILE|kafka, or --summary");
 		return FAIL_USAGE;
 	}
@@ -116,8 +119,8 @@ static int open_sink(struct sensor *sensor, struct message *msg)
 	if (output == NULL)
 		return 0;
 	if (wants_kafka(sensor->config))
-		return sink_kafka_open(&sensor->sink, sensor->config, &signals_stop, &sensor->origin,
-			&sensor->partitions, msg);
+		return sink_kafka_open(&sensor->sink, sensor->config, &signals_stop,
+			&sensor->origin, &sensor->partitions, msg);
 	return sink_file_open(&sensor->sink, output, &sensor->origin, msg);
 }
 
@@ -170,7 +173,8 @@ static int print_summary(const struct sensor *sensor)
 	int rc = summary_json(sensor->summary, entry_closer_totals(sensor->closer), &text);
 
 	buffer_u8(&text, '\n');
-	if (rc == 0 && (text.failed || fwrite(text.data, 1, text.size, stdout) != text.size || fflush(stdout) != 0))
+	if (rc == 0 && (text.failed || fwrite(text.data, 1, text.size, stdout) != text.size ||
+			       fflush(stdout) != 0))
 		rc = -EIO;
 	buffer_fini(&text);
 	return rc;
@@ -215,7 +219,8 @@ static void on_tick(void *context)
 static int run_live(struct sensor *sensor, struct message *msg)
 {
 	struct worker_options worker = worker_options_of(sensor);
-	int rc = live_run(sensor->config, &worker, sensor->closer, &signals_stop, on_tick, sensor, msg);
+	int rc = live_run(
+		sensor->config, &worker, sensor->closer, &signals_stop, on_tick, sensor, msg);
 
 	if (rc == 0)
 		rc = sensor->sink->finish(sensor->sink, msg);
@@ -233,7 +238,8 @@ static int run_pass(struct sensor *sensor, bool *again, struct message *msg)
 		rc = open_closer(sensor);
 	if (rc == 0)
 		rc = is_live(sensor->config) ? run_live(sensor, msg) : run_replay(sensor, msg);
-	*again = rc == 0 && wants_kafka(sensor->config) && sink_kafka_needs_another_pass(sensor->sink);
+	*again = rc == 0 && wants_kafka(sensor->config) &&
+		 sink_kafka_needs_another_pass(sensor->sink);
 	summary_destroy(sensor->summary);
 	entry_closer_destroy(sensor->closer);
 	if (sensor->sink != NULL)

@@ -7,13 +7,13 @@
 
 #define IPV4_HEADER_BYTES 20 /* RFC 791 3.1, without options */
 #define IPV6_HEADER_BYTES 40 /* RFC 8200 3 */
-#define IPV4_DF           0x4000
-#define IPV4_MF           0x2000
+#define IPV4_DF		  0x4000
+#define IPV4_MF		  0x2000
 #define IPV4_OFFSET_MASK  0x1fff
 #define IPV6_OFFSET_MASK  0xfff8 /* RFC 8200 4.5: 13 bits, then reserved and M */
-#define IPV6_MF           0x0001
+#define IPV6_MF		  0x0001
 #define ICMP_HEADER_BYTES 8 /* RFC 792: the quote follows eight bytes, whatever the type */
-#define PORTS_BYTES       4
+#define PORTS_BYTES	  4
 
 /* IPv6 extension headers that are walked: RFC 8200 4, RFC 6275 (135), RFC 7401 (139), RFC 5533 (140) */
 enum {
@@ -43,7 +43,8 @@ static uint32_t least(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
-static void set_transport(struct packet *pkt, const struct ip_bytes *ip, uint32_t offset, uint32_t ip_bytes)
+static void set_transport(
+	struct packet *pkt, const struct ip_bytes *ip, uint32_t offset, uint32_t ip_bytes)
 {
 	uint32_t captured = least(ip->captured_bytes, ip_bytes);
 
@@ -130,7 +131,8 @@ static void walk_extensions(struct packet *pkt)
 			uint16_t fragment = load_u16(header + 2);
 
 			pkt->is_later_fragment = (fragment & IPV6_OFFSET_MASK) != 0;
-			pkt->is_first_fragment = !pkt->is_later_fragment && (fragment & IPV6_MF) != 0;
+			pkt->is_first_fragment =
+				!pkt->is_later_fragment && (fragment & IPV6_MF) != 0;
 		}
 		if (bytes > pkt->transport_captured) {
 			pkt->is_chain_cut = true;

@@ -24,7 +24,7 @@ enum packet_status {
 
 /** The packet an ICMP error quotes. */
 struct quoted_packet {
-	bool is_readable;   /* the quoted IP header is whole */
+	bool is_readable; /* the quoted IP header is whole */
 	uint8_t protocol;
 	bool has_port;
 	uint16_t dst_port;  /* the victim's */
@@ -39,14 +39,14 @@ struct packet {
 	const uint8_t *dst;
 	uint8_t address_bytes; /* 4 or 16 */
 	uint8_t ip_version;
-	uint8_t protocol; /* after IPv6 extension headers */
-	uint8_t ttl;      /* or hop limit */
+	uint8_t protocol;   /* after IPv6 extension headers */
+	uint8_t ttl;	    /* or hop limit */
 	uint16_t ip_length; /* as the header says; IPv6: payload + 40, at most 65535 */
 	uint16_t ip_id;
 	bool is_df;
 	bool is_later_fragment; /* offset above 0 */
 	bool is_first_fragment; /* offset 0, more to come */
-	bool is_chain_cut;      /* IPv6 extension headers end early */
+	bool is_chain_cut;	/* IPv6 extension headers end early */
 	const uint8_t *transport;
 	uint32_t transport_captured; /* bytes there, within the packet's own length */
 	uint32_t transport_bytes;    /* by the length fields */

@@ -10,8 +10,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define OPEN_MINUTES     2 /* the newest minute and the one before stay open */
-#define TIME_MAX_NS      (INT64_MAX / 2) /* the year 2116: later times count there, so no sum overflows */
+#define OPEN_MINUTES 2 /* the newest minute and the one before stay open */
+#define TIME_MAX_NS                                                                                \
+	(INT64_MAX / 2) /* the year 2116: later times count there, so no sum overflows */
 #define PROGRESS_BATCHES 64
 
 struct replay;
@@ -29,7 +30,7 @@ struct crew {
 	pthread_cond_t changed;
 	const struct frame *frames;
 	size_t frame_count;
-	unsigned round;   /* number of the segment handed out */
+	unsigned round;	  /* number of the segment handed out */
 	unsigned working; /* members not yet done with it */
 	bool is_over;
 };
@@ -42,11 +43,11 @@ struct replay {
 	struct crew_member *members; /* the first works in the caller's thread */
 	unsigned started;
 	struct frame_batch *batches[2];
-	bool has_next; /* the other batch is already read */
+	bool has_next;		    /* the other batch is already read */
 	uint64_t open[WINDOWS_MAX]; /* minutes with a window, ascending */
 	size_t open_count;
-	uint64_t newest;  /* minute */
-	uint64_t closed;  /* number of the next minute that has never been closed */
+	uint64_t newest;	    /* minute */
+	uint64_t closed;	    /* number of the next minute that has never been closed */
 	uint64_t first_ns, last_ns; /* of all frames */
 	uint64_t batches_read;
 };
@@ -66,7 +67,8 @@ static void *crew_main(void *context)
 		if (crew->is_over)
 			return NULL;
 		if (member->rc == 0)
-			member->rc = worker_process(member->worker, crew->frames, crew->frame_count);
+			member->rc =
+				worker_process(member->worker, crew->frames, crew->frame_count);
 		pthread_mutex_lock(&crew->lock);
 		crew->working--;
 		pthread_cond_broadcast(&crew->changed);
@@ -123,7 +125,8 @@ static uint64_t lesser(uint64_t a, uint64_t b)
 }
 
 /* The minute's own interval, cut to what the capture covers. A late part has none of its own. */
-static struct entry_interval interval_of(const struct replay *replay, uint64_t minute, bool is_final)
+static struct entry_interval interval_of(
+	const struct replay *replay, uint64_t minute, bool is_final)
 {
 	uint64_t start_ns = minute * WINDOW_NS;
 	struct entry_interval interval = {
@@ -134,7 +137,8 @@ static struct entry_interval interval_of(const struct replay *replay, uint64_t m
 	};
 
 	if (minute < replay->closed || interval.from_ns > interval.to_ns)
-		interval.from_ns = interval.to_ns = lesser(start_ns + WINDOW_NS, replay->last_ns + 1);
+		interval.from_ns = interval.to_ns =
+			lesser(start_ns + WINDOW_NS, replay->last_ns + 1);
 	return interval;
 }
 
@@ -146,7 +150,8 @@ static int close_oldest(struct replay *replay, bool is_final)
 	size_t count = 0;
 
 	for (unsigned i = 0; i < replay->options->workers; i++) {
-		struct window *window = window_set_take(worker_windows(replay->members[i].worker), minute);
+		struct window *window =
+			window_set_take(worker_windows(replay->members[i].worker), minute);
 
 		if (window != NULL)
 			windows[count++] = window;
@@ -162,7 +167,8 @@ static int close_old(struct replay *replay)
 {
 	int rc = 0;
 
-	while (rc == 0 && replay->open_count > 0 && replay->open[0] + OPEN_MINUTES <= replay->newest)
+	while (rc == 0 && replay->open_count > 0 &&
+		replay->open[0] + OPEN_MINUTES <= replay->newest)
 		rc = close_oldest(replay, false);
 	return rc;
 }
@@ -311,11 +317,14 @@ static int merge_summaries(struct replay *replay, struct summary **out)
 	return rc;
 }
 
-int replay_run(const struct replay_options *options, struct capture_merge *merge, struct entry_closer *closer,
-	struct summary **summary)
+int replay_run(const struct replay_options *options, struct capture_merge *merge,
+	struct entry_closer *closer, struct summary **summary)
 {
 	struct replay replay = {
-		.options = options, .merge = merge, .closer = closer, .first_ns = UINT64_MAX,
+		.options = options,
+		.merge = merge,
+		.closer = closer,
+		.first_ns = UINT64_MAX,
 		.crew = { .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER },
 	};
 	int rc = -ENOMEM;

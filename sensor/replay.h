@@ -28,5 +28,5 @@ struct replay_options {
  * @param summary  set to the merged summary when one is wanted; the caller destroys it
  * @return 0, -ENOMEM, FAIL_STOPPED, or what the closer's sink returned
  */
-int replay_run(const struct replay_options *options, struct capture_merge *merge, struct entry_closer *closer,
-	struct summary **summary) MUST_CHECK;
+int replay_run(const struct replay_options *options, struct capture_merge *merge,
+	struct entry_closer *closer, struct summary **summary) MUST_CHECK;

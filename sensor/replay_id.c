@@ -9,8 +9,8 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#define EDGE_BYTES        (1u << 20) /* DESIGN: the first and last MiB of each file */
-#define LONG_VALUE_BYTES  200
+#define EDGE_BYTES	 (1u << 20) /* DESIGN: the first and last MiB of each file */
+#define LONG_VALUE_BYTES 200
 
 /* Hashes `EDGE_BYTES` from an offset on; fewer when the file ends. */
 static void hash_edge(XXH3_state_t *state, int fd, off_t offset, uint8_t *block)
@@ -60,7 +60,8 @@ int replay_id(char out[REPLAY_ID_BYTES], const struct config *config, struct mes
 	}
 	for (size_t i = 0; i < files->count; i++) {
 		if (strcmp(files->items[i], "-") == 0) {
-			message_set(msg, "-r - into Kafka needs --replay-id NAME: a pipe cannot be recognised when it is read again");
+			message_set(msg, "-r - into Kafka needs --replay-id NAME: a pipe cannot be "
+					 "recognised when it is read again");
 			return FAIL_USAGE;
 		}
 	}
@@ -84,7 +85,8 @@ int replay_id(char out[REPLAY_ID_BYTES], const struct config *config, struct mes
 static void add_setting(struct buffer *out, const char *name, struct bytes value)
 {
 	if (value.size > LONG_VALUE_BYTES)
-		buffer_format(out, "%s=#%016" PRIx64 "\n", name, (uint64_t)XXH3_64bits(value.data, value.size));
+		buffer_format(out, "%s=#%016" PRIx64 "\n", name,
+			(uint64_t)XXH3_64bits(value.data, value.size));
 	else
 		buffer_format(out, "%s=%.*s\n", name, (int)value.size, (const char *)value.data);
 }
@@ -132,6 +134,7 @@ void replay_settings(char *out, size_t size, const struct config *config, uint32
 	add_text(&text, "filter", config_text(config, OPT_SENSOR_FILTER));
 	buffer_format(&text, "max-flows=%" PRIu64 "\n", config_u64(config, OPT_SENSOR_MAX_FLOWS));
 	buffer_format(&text, "partitions=%u\n", partitions);
-	snprintf(out, size, "%.*s", text.failed ? 0 : (int)text.size, text.data != NULL ? (const char *)text.data : "");
+	snprintf(out, size, "%.*s", text.failed ? 0 : (int)text.size,
+		text.data != NULL ? (const char *)text.data : "");
 	buffer_fini(&text);
 }

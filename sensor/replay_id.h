@@ -16,7 +16,8 @@
  *
  * @return 0, or FAIL_USAGE when standard input is read without --replay-id
  */
-int replay_id(char out[REPLAY_ID_BYTES], const struct config *config, struct message *msg) MUST_CHECK;
+int replay_id(
+	char out[REPLAY_ID_BYTES], const struct config *config, struct message *msg) MUST_CHECK;
 
 /** The settings as "name=value" lines, cut to `size`; long values are given as their hash. */
 void replay_settings(char *out, size_t size, const struct config *config, uint32_t partitions);

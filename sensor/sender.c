@@ -18,9 +18,9 @@
 #include "schemas/base/log.h"
 #include "sensor/ledger_json.h"
 
-#define INIT_TIMEOUT_MS   30000 /* a replay waits so long for a broker at the start */
+#define INIT_TIMEOUT_MS	  30000 /* a replay waits so long for a broker at the start */
 #define CURSOR_TIMEOUT_MS 60000 /* others' open transactions end within the transaction timeout */
-#define RETRY_PAUSE_MS    500
+#define RETRY_PAUSE_MS	  500
 
 struct sender {
 	struct sender_options options;
@@ -52,11 +52,13 @@ static bool must_stop(const struct sender *sender)
 static int read_cursor(struct sender *sender, struct message *msg)
 {
 	struct buffer value = { 0 };
-	int rc = kafka_last_value(&sender->options.kafka, TOPIC_CURSORS, sender->options.transactional_id,
-		CURSOR_TIMEOUT_MS, &value, msg);
+	int rc = kafka_last_value(&sender->options.kafka, TOPIC_CURSORS,
+		sender->options.transactional_id, CURSOR_TIMEOUT_MS, &value, msg);
 
-	if (rc == 0 && cursor_decode(&sender->cursor, (struct bytes){ value.data, value.size }) != 0) {
-		message_set(msg, "cursor %s in the cursors topic cannot be read", sender->options.transactional_id);
+	if (rc == 0 &&
+		cursor_decode(&sender->cursor, (struct bytes){ value.data, value.size }) != 0) {
+		message_set(msg, "cursor %s in the cursors topic cannot be read",
+			sender->options.transactional_id);
 		rc = FAIL_REMOTE;
 	}
 	buffer_fini(&value);
@@ -69,9 +71,11 @@ static int connect_producer(struct sender *sender, struct message *msg)
 
 	kafka_producer_destroy(sender->producer);
 	sender->producer = NULL;
-	rc = kafka_producer_create(&sender->producer, &sender->options.kafka, sender->options.transactional_id, msg);
+	rc = kafka_producer_create(
+		&sender->producer, &sender->options.kafka, sender->options.transactional_id, msg);
 	if (rc == 0)
-		rc = kafka_producer_init(sender->producer, INIT_TIMEOUT_MS, sender->options.stop, msg);
+		rc = kafka_producer_init(
+			sender->producer, INIT_TIMEOUT_MS, sender->options.stop, msg);
 	return rc != 0 ? rc : read_cursor(sender, msg);
 }
 
@@ -107,14 +111,17 @@ static int start_anew(struct sender *sender, struct message *msg)
 	for (;;) {
 		int rc;
 
-		log_info("starting anew with another producer reason=\"%s\"", kafka_producer_error(sender->producer));
+		log_info("starting anew with another producer reason=\"%s\"",
+			kafka_producer_error(sender->producer));
 		rc = connect_producer(sender, msg);
 		if (rc == FAIL_CONFIG || rc == -ENOMEM)
 			return rc;
 		if (rc == 0 && strcmp(sender->cursor.instance, sender->instance) == 0)
 			return 0;
 		if (rc == 0) {
-			message_set(msg, "%s: another sensor of this name is sending; give each its own --sensor NAME",
+			message_set(msg,
+				"%s: another sensor of this name is sending; give each its own "
+				"--sensor NAME",
 				sender->options.transactional_id);
 			return FAIL_FENCED;
 		}
@@ -143,7 +150,8 @@ static int settle_cursor(struct sender *sender, const struct cursor *cursor, str
 		rc = start_anew(sender, msg);
 		if (rc != 0)
 			return rc;
-		if (sender->cursor.entry == cursor->entry && sender->cursor.is_finished == cursor->is_finished)
+		if (sender->cursor.entry == cursor->entry &&
+			sender->cursor.is_finished == cursor->is_finished)
 			return 0;
 	}
 }
@@ -180,8 +188,11 @@ static int plan_replay(struct sender *sender, struct message *msg)
 	struct cursor *cursor = &sender->cursor;
 	char names[512];
 
-	if (cursor->exists && cursor_settings_differ(cursor, sender->options.settings, names, sizeof(names))) {
-		message_set(msg, "this replay (%s) began with other settings: %s; use the same ones, or another --replay-id",
+	if (cursor->exists &&
+		cursor_settings_differ(cursor, sender->options.settings, names, sizeof(names))) {
+		message_set(msg,
+			"this replay (%s) began with other settings: %s; use the same ones, or "
+			"another --replay-id",
 			sender->origin.timeline, names);
 		return FAIL_FORMAT;
 	}
@@ -199,8 +210,8 @@ static int plan_replay(struct sender *sender, struct message *msg)
 	if (cursor->run > 0) {
 		size_t size = strlen(sender->origin.timeline);
 
-		snprintf(sender->origin.timeline + size, sizeof(sender->origin.timeline) - size, ".again%lld",
-			(long long)cursor->run);
+		snprintf(sender->origin.timeline + size, sizeof(sender->origin.timeline) - size,
+			".again%lld", (long long)cursor->run);
 	}
 	return 0;
 }
@@ -210,12 +221,14 @@ static void make_instance(char out[INSTANCE_TEXT_BYTES])
 	uint8_t random[(INSTANCE_TEXT_BYTES - 1) / 2] = { 0 };
 
 	if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
-		log_warning("no randomness from the kernel, a second sensor of this name may go unnoticed");
+		log_warning("no randomness from the kernel, a second sensor of this name may go "
+			    "unnoticed");
 	for (size_t i = 0; i < sizeof(random); i++)
 		snprintf(out + 2 * i, 3, "%02x", random[i]);
 }
 
-int sender_open(struct sender **out, const struct sender_options *options, struct origin *origin, struct message *msg)
+int sender_open(struct sender **out, const struct sender_options *options, struct origin *origin,
+	struct message *msg)
 {
 	struct sender *sender = calloc(1, sizeof(*sender));
 	int rc;
@@ -260,7 +273,8 @@ struct header_texts {
 	struct kafka_header headers[4];
 };
 
-static void fill_headers(struct header_texts *texts, const struct sender *sender, const struct entry *entry)
+static void fill_headers(
+	struct header_texts *texts, const struct sender *sender, const struct entry *entry)
 {
 	snprintf(texts->boot, sizeof(texts->boot), "%lld", (long long)sender->origin.boot);
 	snprintf(texts->minute, sizeof(texts->minute), "%lld", (long long)entry->ledger.minute_ms);
@@ -270,7 +284,8 @@ static void fill_headers(struct header_texts *texts, const struct sender *sender
 	texts->headers[3] = (struct kafka_header){ "timeline", sender->origin.timeline };
 }
 
-static enum kafka_outcome send_flows(struct sender *sender, const struct entry *entry, const struct header_texts *texts)
+static enum kafka_outcome send_flows(
+	struct sender *sender, const struct entry *entry, const struct header_texts *texts)
 {
 	enum kafka_outcome outcome = KAFKA_DONE;
 
@@ -287,14 +302,16 @@ static enum kafka_outcome send_flows(struct sender *sender, const struct entry *
 	return outcome;
 }
 
-static enum kafka_outcome send_markers(struct sender *sender, const struct entry *entry, int64_t number,
-	const struct header_texts *texts)
+static enum kafka_outcome send_markers(struct sender *sender, const struct entry *entry,
+	int64_t number, const struct header_texts *texts)
 {
 	enum kafka_outcome outcome = KAFKA_DONE;
 	struct buffer marker = { 0 };
 
 	for (uint32_t p = 0; outcome == KAFKA_DONE && p < entry->partitions; p++) {
-		struct kafka_message message = { .topic = TOPIC_FLOWS, .partition = p, .headers = texts->headers,
+		struct kafka_message message = { .topic = TOPIC_FLOWS,
+			.partition = p,
+			.headers = texts->headers,
 			.header_count = 4 };
 
 		buffer_clear(&marker);
@@ -309,16 +326,19 @@ static enum kafka_outcome send_markers(struct sender *sender, const struct entry
 	return outcome;
 }
 
-static enum kafka_outcome send_ledger(struct sender *sender, const struct entry *entry, int64_t number,
-	const struct header_texts *texts)
+static enum kafka_outcome send_ledger(struct sender *sender, const struct entry *entry,
+	int64_t number, const struct header_texts *texts)
 {
 	struct marker_record ledger = entry->ledger;
-	struct kafka_message message = { .topic = TOPIC_SENSORS, .headers = texts->headers, .header_count = 4 };
+	struct kafka_message message = {
+		.topic = TOPIC_SENSORS, .headers = texts->headers, .header_count = 4
+	};
 
 	ledger.entry = number;
 	buffer_clear(&sender->scratch);
 	ledger_json(&sender->scratch, &sender->origin, &ledger);
-	message.key = (struct bytes){ (const uint8_t *)sender->origin.sensor, strlen(sender->origin.sensor) };
+	message.key = (struct bytes){ (const uint8_t *)sender->origin.sensor,
+		strlen(sender->origin.sensor) };
 	message.value = (struct bytes){ sender->scratch.data, sender->scratch.size };
 	return kafka_send(sender->producer, &message);
 }
@@ -337,7 +357,8 @@ static struct cursor cursor_after(const struct sender *sender, const struct entr
 	return cursor;
 }
 
-static enum kafka_outcome send_entry(struct sender *sender, const struct entry *entry, int64_t number)
+static enum kafka_outcome send_entry(
+	struct sender *sender, const struct entry *entry, int64_t number)
 {
 	struct header_texts texts;
 	enum kafka_outcome outcome;
@@ -349,12 +370,14 @@ static enum kafka_outcome send_entry(struct sender *sender, const struct entry *
 	return outcome == KAFKA_DONE ? send_ledger(sender, entry, number, &texts) : outcome;
 }
 
-static enum kafka_outcome send_transaction(struct sender *sender, const struct entry *first, const struct cursor *cursor)
+static enum kafka_outcome send_transaction(
+	struct sender *sender, const struct entry *first, const struct cursor *cursor)
 {
 	enum kafka_outcome outcome = kafka_begin(sender->producer);
 	int64_t number = sender->next_number;
 
-	for (const struct entry *entry = first; outcome == KAFKA_DONE && entry != NULL; entry = entry->next)
+	for (const struct entry *entry = first; outcome == KAFKA_DONE && entry != NULL;
+		entry = entry->next)
 		outcome = send_entry(sender, entry, number++);
 	if (outcome == KAFKA_DONE)
 		outcome = send_cursor(sender, cursor);
@@ -390,7 +413,8 @@ int sender_send(struct sender *sender, struct entry *first, struct message *msg)
 			if (must_stop(sender))
 				return FAIL_STOPPED;
 			log_info("transaction aborted, sending again entry=%lld reason=\"%s\"",
-				(long long)sender->next_number, kafka_producer_error(sender->producer));
+				(long long)sender->next_number,
+				kafka_producer_error(sender->producer));
 			pause_ms(RETRY_PAUSE_MS);
 			continue;
 		}

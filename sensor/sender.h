@@ -15,8 +15,8 @@
 struct sender_options {
 	struct kafka_settings kafka;
 	bool is_live;
-	bool wants_again;          /* --again */
-	const char *settings;      /* replays: replay_settings */
+	bool wants_again;			       /* --again */
+	const char *settings;			       /* replays: replay_settings */
 	char transactional_id[TRANSACTIONAL_ID_BYTES]; /* also the cursor's key */
 	uint32_t partitions;
 	const atomic_bool *stop;

@@ -20,4 +20,5 @@ struct sink {
  * A flow file: one container. `path` "-" is standard output; a device or FIFO is written in place;
  * a file is written as PATH.partial and renamed when finished.
  */
-int sink_file_open(struct sink **out, const char *path, const struct origin *origin, struct message *msg) MUST_CHECK;
+int sink_file_open(struct sink **out, const char *path, const struct origin *origin,
+	struct message *msg) MUST_CHECK;

@@ -35,7 +35,8 @@ static int write_all(int fd, const uint8_t *data, size_t size)
 
 static int flush_pending(struct file_sink *file)
 {
-	int rc = file->pending.failed ? -ENOMEM : write_all(file->fd, file->pending.data, file->pending.size);
+	int rc = file->pending.failed ? -ENOMEM
+				      : write_all(file->fd, file->pending.data, file->pending.size);
 
 	buffer_clear(&file->pending);
 	return rc;
@@ -48,7 +49,8 @@ static int file_take(struct sink *sink, struct entry *entry)
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < entry->message_count; i++) {
-		buffer_append(&file->pending, entry->messages[i].payload.data, entry->messages[i].payload.size);
+		buffer_append(&file->pending, entry->messages[i].payload.data,
+			entry->messages[i].payload.size);
 		if (file->pending.size >= WRITE_AT_BYTES)
 			rc = flush_pending(file);
 	}
@@ -57,7 +59,8 @@ static int file_take(struct sink *sink, struct entry *entry)
 	if (rc == 0 && marker.failed)
 		rc = -ENOMEM;
 	if (rc == 0)
-		rc = flush_pending(file); /* a reader at the other end of the pipe sees whole minutes */
+		rc = flush_pending(
+			file); /* a reader at the other end of the pipe sees whole minutes */
 	buffer_fini(&marker);
 	entry_destroy(entry);
 	return rc;
@@ -116,7 +119,8 @@ static int open_target(struct file_sink *file, const char *path)
 	return file->fd < 0 ? -errno : 0;
 }
 
-int sink_file_open(struct sink **out, const char *path, const struct origin *origin, struct message *msg)
+int sink_file_open(
+	struct sink **out, const char *path, const struct origin *origin, struct message *msg)
 {
 	struct file_sink *file = calloc(1, sizeof(*file));
 	int rc = -ENOMEM;

@@ -15,12 +15,13 @@
 #include "sensor/replay_id.h"
 #include "sensor/sender.h"
 
-#define BROKER_WAIT_MS      30000  /* a replay waits so long for a broker at the start */
-#define STALL_LIMIT_S       300    /* and so long once connected */
-#define LIVE_DRAIN_S        10     /* SIGTERM to exit is 15 s; capture needs its share */
-#define REPLAY_QUEUE_BYTES  (64u << 20)
-#define TRANSACTION_ENTRIES 500 /* whole entries in one transaction: an archive's quiet minutes are many and small */
-#define RETRY_PAUSE_MS      1000
+#define BROKER_WAIT_MS	   30000 /* a replay waits so long for a broker at the start */
+#define STALL_LIMIT_S	   300	 /* and so long once connected */
+#define LIVE_DRAIN_S	   10	 /* SIGTERM to exit is 15 s; capture needs its share */
+#define REPLAY_QUEUE_BYTES (64u << 20)
+#define TRANSACTION_ENTRIES                                                                        \
+	500 /* whole entries in one transaction: an archive's quiet minutes are many and small */
+#define RETRY_PAUSE_MS 1000
 
 struct kafka_sink {
 	struct sink sink;
@@ -65,7 +66,8 @@ int sink_kafka_origin(struct origin *out, const struct config *config, struct me
 		snprintf(out->timeline, sizeof(out->timeline), "%s", TIMELINE_LIVE);
 		return 0;
 	}
-	if ((output != NULL && strcmp(output, "kafka") == 0) || config_text(config, OPT_SENSOR_REPLAY_ID) != NULL)
+	if ((output != NULL && strcmp(output, "kafka") == 0) ||
+		config_text(config, OPT_SENSOR_REPLAY_ID) != NULL)
 		rc = replay_id(id, config, msg);
 	snprintf(out->timeline, sizeof(out->timeline), "%s", id);
 	return rc;
@@ -114,7 +116,8 @@ static void drop_oldest_minute(struct kafka_sink *kafka, struct entry *newest)
 	heir->ledger.lost_entries += (int64_t)entries;
 	heir->ledger.lost_flows += (int64_t)flows;
 	heir->ledger.lost_packets += (int64_t)packets;
-	log_warning("queue full, dropping oldest minute minute_ms=%lld entries=%llu flows=%llu packets=%llu",
+	log_warning("queue full, dropping oldest minute minute_ms=%lld entries=%llu flows=%llu "
+		    "packets=%llu",
 		(long long)minute_ms, (unsigned long long)entries, (unsigned long long)flows,
 		(unsigned long long)packets);
 }
@@ -137,13 +140,15 @@ static void wait_a_little(struct kafka_sink *kafka)
 static int fail_stalled(struct kafka_sink *kafka)
 {
 	kafka->rc = FAIL_REMOTE;
-	message_set(&kafka->msg, "kafka took nothing for %d s; run the same command again to go on", STALL_LIMIT_S);
+	message_set(&kafka->msg, "kafka took nothing for %d s; run the same command again to go on",
+		STALL_LIMIT_S);
 	return kafka->rc;
 }
 
 static int make_room(struct kafka_sink *kafka, struct entry *entry)
 {
-	while (kafka->rc == 0 && kafka->first != NULL && kafka->queue_bytes + entry->bytes > kafka->queue_bytes_max) {
+	while (kafka->rc == 0 && kafka->first != NULL &&
+		kafka->queue_bytes + entry->bytes > kafka->queue_bytes_max) {
 		if (kafka->is_live)
 			drop_oldest_minute(kafka, entry);
 		else if (*kafka->stop)
@@ -245,9 +250,11 @@ static void say_done(const struct kafka_sink *kafka)
 	uint64_t sent = sender_sent(kafka->sender), skipped = sender_skipped(kafka->sender);
 
 	if (sent == 0 && skipped > 0)
-		log_info("this replay was already complete, nothing sent entries=%llu", (unsigned long long)skipped);
+		log_info("this replay was already complete, nothing sent entries=%llu",
+			(unsigned long long)skipped);
 	else
-		log_info("sent entries=%llu already_there=%llu", (unsigned long long)sent, (unsigned long long)skipped);
+		log_info("sent entries=%llu already_there=%llu", (unsigned long long)sent,
+			(unsigned long long)skipped);
 }
 
 static int kafka_finish(struct sink *sink, struct message *msg)
@@ -265,7 +272,8 @@ static int kafka_finish(struct sink *sink, struct message *msg)
 			fail_stalled(kafka);
 		else if (kafka->is_live && now_s() >= deadline_s) {
 			kafka->rc = FAIL_REMOTE;
-			message_set(&kafka->msg, "kafka did not take the last minutes in time; the next start names the gap");
+			message_set(&kafka->msg, "kafka did not take the last minutes in time; the "
+						 "next start names the gap");
 		} else
 			wait_a_little(kafka);
 	}
@@ -301,13 +309,14 @@ static void kafka_close(struct sink *sink)
 	free(kafka);
 }
 
-static int find_partitions(const struct kafka_settings *settings, bool is_live, const atomic_bool *stop, uint32_t *out,
-	struct message *msg)
+static int find_partitions(const struct kafka_settings *settings, bool is_live,
+	const atomic_bool *stop, uint32_t *out, struct message *msg)
 {
 	struct timespec pause = { RETRY_PAUSE_MS / 1000, 0 };
 
 	for (;;) {
-		int rc = kafka_partition_count(settings, TOPIC_FLOWS, is_live ? BROKER_WAIT_MS / 10 : BROKER_WAIT_MS, out, msg);
+		int rc = kafka_partition_count(settings, TOPIC_FLOWS,
+			is_live ? BROKER_WAIT_MS / 10 : BROKER_WAIT_MS, out, msg);
 
 		if (rc != FAIL_REMOTE || !is_live || *stop)
 			return rc == FAIL_REMOTE && *stop ? FAIL_STOPPED : rc;
@@ -316,10 +325,11 @@ static int find_partitions(const struct kafka_settings *settings, bool is_live, 
 	}
 }
 
-int sink_kafka_open(struct sink **out, const struct config *config, const atomic_bool *stop, struct origin *origin,
-	uint32_t *partitions, struct message *msg)
+int sink_kafka_open(struct sink **out, const struct config *config, const atomic_bool *stop,
+	struct origin *origin, uint32_t *partitions, struct message *msg)
 {
-	struct sender_options options = { .kafka = kafka_settings_of(config), .stop = stop,
+	struct sender_options options = { .kafka = kafka_settings_of(config),
+		.stop = stop,
 		.wants_again = config_bool(config, OPT_SENSOR_AGAIN) };
 	char settings[SETTINGS_TEXT_BYTES];
 	struct kafka_sink *kafka;
@@ -332,15 +342,17 @@ int sink_kafka_open(struct sink **out, const struct config *config, const atomic
 	options.partitions = *partitions;
 	replay_settings(settings, sizeof(settings), config, *partitions);
 	options.settings = settings;
-	snprintf(options.transactional_id, sizeof(options.transactional_id), "%s.%s.%s", options.kafka.prefix,
-		options.is_live ? "sensor" : "replay", options.is_live ? origin->sensor : origin->timeline);
+	snprintf(options.transactional_id, sizeof(options.transactional_id), "%s.%s.%s",
+		options.kafka.prefix, options.is_live ? "sensor" : "replay",
+		options.is_live ? origin->sensor : origin->timeline);
 	kafka = calloc(1, sizeof(*kafka));
 	if (kafka == NULL)
 		return -ENOMEM;
 	kafka->sink = (struct sink){ kafka_take, kafka_finish, kafka_close };
 	kafka->is_live = options.is_live;
 	kafka->stop = stop;
-	kafka->queue_bytes_max = kafka->is_live ? config_u64(config, OPT_SENSOR_QUEUE_BYTES) : REPLAY_QUEUE_BYTES;
+	kafka->queue_bytes_max =
+		kafka->is_live ? config_u64(config, OPT_SENSOR_QUEUE_BYTES) : REPLAY_QUEUE_BYTES;
 	pthread_mutex_init(&kafka->lock, NULL);
 	pthread_cond_init(&kafka->changed, NULL);
 	kafka->last_progress_s = now_s();

@@ -19,7 +19,8 @@
  *
  * @return 0, FAIL_USAGE when standard input goes to Kafka without --replay-id, or -errno
  */
-int sink_kafka_origin(struct origin *out, const struct config *config, struct message *msg) MUST_CHECK;
+int sink_kafka_origin(
+	struct origin *out, const struct config *config, struct message *msg) MUST_CHECK;
 
 /**
  * Connects: checks the topics, fences an earlier self, reads the cursor. `origin->boot` is set for
@@ -27,8 +28,8 @@ int sink_kafka_origin(struct origin *out, const struct config *config, struct me
  *
  * @return 0, FAIL_REMOTE, FAIL_USAGE (other shaping settings than this replay began with)
  */
-int sink_kafka_open(struct sink **out, const struct config *config, const atomic_bool *stop, struct origin *origin,
-	uint32_t *partitions, struct message *msg) MUST_CHECK;
+int sink_kafka_open(struct sink **out, const struct config *config, const atomic_bool *stop,
+	struct origin *origin, uint32_t *partitions, struct message *msg) MUST_CHECK;
 
 /** True when --again had to finish an earlier run first: open again and read once more. */
 bool sink_kafka_needs_another_pass(const struct sink *sink);

@@ -7,8 +7,8 @@
 #include "schemas/base/count_map.h"
 #include "schemas/base/json.h"
 
-#define PORTS            65536
-#define FIRST_ADDRESSES  1024
+#define PORTS		 65536
+#define FIRST_ADDRESSES	 1024
 #define MIN_TOOL_PACKETS 3 /* of a source's probes, for a verdict; 1 if it sent fewer */
 
 static const uint8_t port_protocols[] = { PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP }; /* by name */
@@ -58,7 +58,8 @@ static struct address *address_at(const struct address_set *set, size_t position
 
 static size_t place_of(const struct address_set *set, const struct address *address)
 {
-	size_t at = XXH3_64bits_withSeed(address->bytes, address->size, (uintptr_t)set) & set->index_mask;
+	size_t at = XXH3_64bits_withSeed(address->bytes, address->size, (uintptr_t)set) &
+		    set->index_mask;
 
 	while (set->index[at] != 0 && !address_equals(address_at(set, set->index[at] - 1), address))
 		at = (at + 1) & set->index_mask;
@@ -159,8 +160,8 @@ static struct address address_of(const uint8_t *bytes, uint8_t size)
 	return address;
 }
 
-static int count_addresses(struct summary *summary, const struct packet *pkt, const struct flow_labels *labels,
-	uint64_t frame_number)
+static int count_addresses(struct summary *summary, const struct packet *pkt,
+	const struct flow_labels *labels, uint64_t frame_number)
 {
 	struct address src = address_of(pkt->src, pkt->address_bytes);
 	struct address dst = address_of(pkt->dst, pkt->address_bytes);
@@ -176,8 +177,8 @@ static int count_addresses(struct summary *summary, const struct packet *pkt, co
 	return 0;
 }
 
-int summary_count(struct summary *summary, const struct packet *pkt, const struct flow_labels *labels,
-	uint64_t frame_number)
+int summary_count(struct summary *summary, const struct packet *pkt,
+	const struct flow_labels *labels, uint64_t frame_number)
 {
 	uint64_t service = (uint64_t)pkt->protocol << 32 | (uint32_t)(labels->service_port + 1);
 
@@ -218,7 +219,8 @@ static int merge_source(struct summary *into, const struct source *from)
 		return -ENOMEM;
 	source->probes += from->probes;
 	for (unsigned i = 0; i < TOOL_COUNT; i++) {
-		bool is_first = source->by_tool[i] == 0 || from->first_seen[i] < source->first_seen[i];
+		bool is_first =
+			source->by_tool[i] == 0 || from->first_seen[i] < source->first_seen[i];
 
 		if (from->by_tool[i] > 0 && is_first)
 			source->first_seen[i] = from->first_seen[i];
@@ -248,7 +250,8 @@ int summary_merge(struct summary *into, const struct summary *from)
 	for (size_t i = 0; rc == 0 && i < from->sources.count; i++)
 		rc = merge_source(into, (const void *)address_at(&from->sources, i));
 	for (size_t i = 0; rc == 0 && i < from->destinations.count; i++)
-		if (address_set_item(&into->destinations, address_at(&from->destinations, i)) == NULL)
+		if (address_set_item(&into->destinations, address_at(&from->destinations, i)) ==
+			NULL)
 			rc = -ENOMEM;
 	return rc;
 }
@@ -267,7 +270,8 @@ static const char *tool_of_source(const struct source *source)
 		if (packets < enough || packets * 2 < source->probes)
 			continue;
 		if (best == TOOL_NONE || packets > source->by_tool[best] ||
-			(packets == source->by_tool[best] && source->first_seen[tool] < source->first_seen[best]))
+			(packets == source->by_tool[best] &&
+				source->first_seen[tool] < source->first_seen[best]))
 			best = tool;
 	}
 	return tool_name(best);
@@ -287,7 +291,8 @@ static void json_protocols(const struct summary *summary, struct buffer *out)
 	json_open(out, '{');
 	for (unsigned family = 0; family < 2; family++)
 		for (unsigned i = 0; i < 256; i++)
-			member_if(out, protocol_text(family == 0 ? 4 : 6, (uint8_t)i, text), summary->per_protocol[family][i]);
+			member_if(out, protocol_text(family == 0 ? 4 : 6, (uint8_t)i, text),
+				summary->per_protocol[family][i]);
 	json_close(out, '}');
 }
 
@@ -299,12 +304,13 @@ static void json_ports(const struct summary *summary, struct buffer *out)
 	json_open(out, '{');
 	for (unsigned i = 0; i < PORT_PROTOCOLS; i++)
 		for (unsigned port = 0; port < PORTS; port++)
-			member_if(out, service_text(port_protocols[i], (int32_t)port, text), summary->per_port[i][port]);
+			member_if(out, service_text(port_protocols[i], (int32_t)port, text),
+				summary->per_port[i][port]);
 	json_close(out, '}');
 }
 
-static void json_names(struct buffer *out, const char *key, const char *(*name)(unsigned), const uint64_t *counts,
-	unsigned count)
+static void json_names(struct buffer *out, const char *key, const char *(*name)(unsigned),
+	const uint64_t *counts, unsigned count)
 {
 	json_key(out, key);
 	json_open(out, '{');
@@ -328,7 +334,9 @@ static int json_services(const struct summary *summary, struct buffer *out)
 		json_key(out, role_name(role));
 		json_open(out, '{');
 		for (size_t i = 0; i < map.count; i++)
-			json_member_uint(out, service_text((uint8_t)(keys[i] >> 32), (int32_t)(uint32_t)keys[i] - 1, text),
+			json_member_uint(out,
+				service_text((uint8_t)(keys[i] >> 32),
+					(int32_t)(uint32_t)keys[i] - 1, text),
 				*(const uint64_t *)count_map_at(&map, keys[i]));
 		json_close(out, '}');
 		free(keys);
@@ -377,7 +385,8 @@ static int json_minutes(const struct summary *summary, struct buffer *out)
 	return 0;
 }
 
-static void json_time_ns(struct buffer *out, const char *key, const struct ledger *totals, uint64_t time_ns)
+static void json_time_ns(
+	struct buffer *out, const char *key, const struct ledger *totals, uint64_t time_ns)
 {
 	if (totals->counted == 0)
 		json_member_null(out, key);

@@ -19,8 +19,8 @@ int summary_create(struct summary **out) MUST_CHECK;
 void summary_destroy(struct summary *summary);
 
 /** Counts one packet. @param frame_number  its place in the stream, for "seen first" */
-int summary_count(struct summary *summary, const struct packet *pkt, const struct flow_labels *labels,
-	uint64_t frame_number) MUST_CHECK;
+int summary_count(struct summary *summary, const struct packet *pkt,
+	const struct flow_labels *labels, uint64_t frame_number) MUST_CHECK;
 
 /** Notes that a counted packet had to go to an overflow flow. */
 void summary_count_overflow(struct summary *summary);
@@ -28,4 +28,5 @@ void summary_count_overflow(struct summary *summary);
 int summary_merge(struct summary *into, const struct summary *from) MUST_CHECK;
 
 /** Appends the JSON object, with the totals of the ledger. */
-int summary_json(const struct summary *summary, const struct ledger *totals, struct buffer *out) MUST_CHECK;
+int summary_json(
+	const struct summary *summary, const struct ledger *totals, struct buffer *out) MUST_CHECK;

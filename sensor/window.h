@@ -10,9 +10,9 @@
 #include "sensor/flow_table.h"
 #include "sensor/packet.h"
 
-#define WINDOW_NS    60000000000ULL
-#define WINDOWS_MAX  16 /* open at once; one more closes the oldest */
-#define SENDERS_MAX  LEDGER_SENDERS_MAX
+#define WINDOW_NS   60000000000ULL
+#define WINDOWS_MAX 16 /* open at once; one more closes the oldest */
+#define SENDERS_MAX LEDGER_SENDERS_MAX
 
 /** An address inside a dark range that sends. */
 struct dark_sender {
@@ -47,7 +47,8 @@ struct window {
 	struct flow_table *tables[]; /* one per shard, NULL while unused */
 };
 
-int window_create(struct window **out, uint64_t minute, unsigned shards, size_t range_count) MUST_CHECK;
+int window_create(
+	struct window **out, uint64_t minute, unsigned shards, size_t range_count) MUST_CHECK;
 void window_destroy(struct window *window);
 
 void ledger_add(struct ledger *into, const struct ledger *from);

@@ -11,13 +11,14 @@
 #include "sensor/classify.h"
 #include "sensor/fingerprint.h"
 
-#define GROUP_FRAMES          32 /* packets in flight between prefetch and use */
-#define SKETCH_BYTES_PER_FLOW 64 /* budget of destination blocks per flow allowed: see README, memory */
-#define SKETCH_BYTES_MIN      (4u << 20)
-#define TCP_OPTION_END        0 /* RFC 9293 3.1 */
-#define TCP_OPTION_NOP        1
-#define TCP_OPTION_MSS        2
-#define TCP_PLAIN_BYTES       20
+#define GROUP_FRAMES 32 /* packets in flight between prefetch and use */
+#define SKETCH_BYTES_PER_FLOW                                                                      \
+	64 /* budget of destination blocks per flow allowed: see README, memory */
+#define SKETCH_BYTES_MIN (4u << 20)
+#define TCP_OPTION_END	 0 /* RFC 9293 3.1 */
+#define TCP_OPTION_NOP	 1
+#define TCP_OPTION_MSS	 2
+#define TCP_PLAIN_BYTES	 20
 
 /* A packet on its way from decoding to its flow. */
 struct pending {
@@ -34,7 +35,7 @@ struct worker {
 	struct window *current; /* the window of the last packet */
 	struct summary *summary;
 	struct flow_budget *budgets; /* one per shard */
-	uint64_t frame_number;       /* of the stream; equal in all workers on files */
+	uint64_t frame_number;	     /* of the stream; equal in all workers on files */
 	struct pending group[GROUP_FRAMES];
 };
 
@@ -54,7 +55,8 @@ int worker_create(struct worker **out, const struct worker_options *options)
 
 		budget->secret = options->secret;
 		budget->flows_max = options->flows_max / options->shards;
-		budget->sketch_bytes_max = budget->flows_max * SKETCH_BYTES_PER_FLOW + SKETCH_BYTES_MIN;
+		budget->sketch_bytes_max =
+			budget->flows_max * SKETCH_BYTES_PER_FLOW + SKETCH_BYTES_MIN;
 	}
 	if (rc == 0 && options->wants_summary)
 		rc = summary_create(&worker->summary);
@@ -112,8 +114,9 @@ int worker_window(struct worker *worker, uint64_t minute, struct window **out)
 
 static void read_options(struct flow_sample *sample, const struct packet *pkt)
 {
-	uint32_t header_bytes = pkt->tcp_header_bytes < pkt->transport_captured ? pkt->tcp_header_bytes :
-										  pkt->transport_captured;
+	uint32_t header_bytes = pkt->tcp_header_bytes < pkt->transport_captured
+					? pkt->tcp_header_bytes
+					: pkt->transport_captured;
 	struct byte_reader r;
 	unsigned count = 0;
 
@@ -158,8 +161,8 @@ static struct flow_sample sample_of(const void *context)
 
 /* Labels from an ICMP error's quote; the actor becomes the victim. A quote that names a dark
  * address as the victim is a forgery or a loop: it makes no victim, and the address stays here. */
-static void label_quote(const struct worker *worker, const struct packet *pkt, struct flow_labels *labels,
-	const uint8_t **actor)
+static void label_quote(const struct worker *worker, const struct packet *pkt,
+	struct flow_labels *labels, const uint8_t **actor)
 {
 	const struct darknet *darknet = worker->options.darknet;
 	struct quoted_packet quoted;
@@ -171,7 +174,8 @@ static void label_quote(const struct worker *worker, const struct packet *pkt, s
 	labels->quoted_protocol = quoted.protocol;
 	labels->quote_has_port = quoted.has_port;
 	labels->quoted_port = quoted.dst_port;
-	if (darknet != NULL && darknet_find(darknet, quoted.dst, pkt->address_bytes) != DARKNET_NONE)
+	if (darknet != NULL &&
+		darknet_find(darknet, quoted.dst, pkt->address_bytes) != DARKNET_NONE)
 		return;
 	labels->quote_matches = memcmp(quoted.src, pkt->dst, pkt->address_bytes) == 0;
 	*actor = quoted.dst;
@@ -184,7 +188,7 @@ static void label(const struct worker *worker, const struct packet *pkt, struct 
 	const uint8_t *actor = pkt->src;
 
 	*labels = (struct flow_labels){
-		.class = (uint8_t)class,
+		.class = (uint8_t) class,
 		.role = (uint8_t)role_of_class(class),
 		.protocol = pkt->protocol,
 		.tool = (uint8_t)fingerprint_match(pkt, class),
@@ -196,7 +200,8 @@ static void label(const struct worker *worker, const struct packet *pkt, struct 
 }
 
 /* An address of ours that sends is not dark. True when the packet is for a dark range. */
-static bool check_darknet(struct worker *worker, struct ledger *ledger, const struct packet *pkt, uint32_t *range)
+static bool check_darknet(
+	struct worker *worker, struct ledger *ledger, const struct packet *pkt, uint32_t *range)
 {
 	const struct darknet *darknet = worker->options.darknet;
 
@@ -204,7 +209,8 @@ static bool check_darknet(struct worker *worker, struct ledger *ledger, const st
 	if (darknet == NULL)
 		return true;
 	*range = darknet_find(darknet, pkt->dst, pkt->address_bytes);
-	if (worker->options.worker == 0 && darknet_find(darknet, pkt->src, pkt->address_bytes) != DARKNET_NONE) {
+	if (worker->options.worker == 0 &&
+		darknet_find(darknet, pkt->src, pkt->address_bytes) != DARKNET_NONE) {
 		struct address sender = { .size = pkt->address_bytes };
 
 		memcpy(sender.bytes, pkt->src, pkt->address_bytes);
@@ -225,20 +231,24 @@ static void count_in_ledger(struct ledger *ledger, const struct packet *pkt, uin
 		ledger->range_packets[range]++;
 }
 
-static int table_of(struct worker *worker, struct window *window, uint32_t shard, struct flow_table **out)
+static int table_of(
+	struct worker *worker, struct window *window, uint32_t shard, struct flow_table **out)
 {
 	int rc = 0;
 
 	if (window->tables[shard] == NULL)
-		rc = flow_table_create(&window->tables[shard], &worker->budgets[shard], &window->arena);
+		rc = flow_table_create(
+			&window->tables[shard], &worker->budgets[shard], &window->arena);
 	*out = window->tables[shard];
 	return rc;
 }
 
 /* Decodes one frame; true when it ends in a flow of this worker, which is then in `pending`. */
-static int prepare(struct worker *worker, const struct frame *frame, struct pending *pending, bool *is_pending)
+static int prepare(
+	struct worker *worker, const struct frame *frame, struct pending *pending, bool *is_pending)
 {
-	uint64_t keeper = worker->options.worker == 0; /* one worker keeps the books of what is no flow */
+	uint64_t keeper =
+		worker->options.worker == 0; /* one worker keeps the books of what is no flow */
 	struct packet *pkt = &pending->packet;
 	struct flow_labels labels;
 	enum packet_status status;
@@ -328,10 +338,11 @@ int worker_process(struct worker *worker, const struct frame *frames, size_t fra
 			pending++;
 		}
 		for (size_t p = 0; p < pending; p++)
-			flow_table_prefetch_entry(worker->group[p].table, worker->group[p].hash, worker->group[p].key.size);
-		for (size_t p = 0; p < pending; p++)
-			flow_table_prefetch_destinations(worker->group[p].table, worker->group[p].hash,
+			flow_table_prefetch_entry(worker->group[p].table, worker->group[p].hash,
 				worker->group[p].key.size);
+		for (size_t p = 0; p < pending; p++)
+			flow_table_prefetch_destinations(worker->group[p].table,
+				worker->group[p].hash, worker->group[p].key.size);
 		for (size_t p = 0; p < pending; p++)
 			count(worker, &worker->group[p]);
 	}

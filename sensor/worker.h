@@ -17,11 +17,11 @@
 
 struct worker_options {
 	const struct darknet *darknet; /* NULL: every IP packet counts */
-	unsigned shards;               /* FILE_SHARDS, or 1 for live capture */
-	unsigned worker;               /* 0 … workers - 1: which shards are its own */
-	unsigned workers;              /* that share the shards; 1 for live capture */
-	uint64_t flows_max;            /* of this worker's own shards together with the other workers' */
-	uint64_t secret;               /* for the tables' hash */
+	unsigned shards;	       /* FILE_SHARDS, or 1 for live capture */
+	unsigned worker;	       /* 0 … workers - 1: which shards are its own */
+	unsigned workers;	       /* that share the shards; 1 for live capture */
+	uint64_t flows_max; /* of this worker's own shards together with the other workers' */
+	uint64_t secret;    /* for the tables' hash */
 	bool wants_summary;
 };
 

@@ -4,9 +4,9 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-#define PARTITION_SEED      0x686f7368696d6931ULL /* fixed for ever: it decides where a flow lies */
-#define NEIGHBOURS_V4_BYTES 3                     /* a /24 */
-#define NEIGHBOURS_V6_BYTES 6                     /* a /48 */
+#define PARTITION_SEED	    0x686f7368696d6931ULL /* fixed for ever: it decides where a flow lies */
+#define NEIGHBOURS_V4_BYTES 3			  /* a /24 */
+#define NEIGHBOURS_V6_BYTES 6			  /* a /48 */
 
 const char *address_text(const struct address *address, char out[ADDRESS_TEXT_BYTES])
 {

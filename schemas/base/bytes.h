@@ -32,7 +32,8 @@ static inline struct byte_reader byte_reader_of(const void *data, size_t size)
 {
 	const uint8_t *at = data;
 
-	return (struct byte_reader){ .at = at, .end = size > 0 ? at + size : at }; /* NULL has no + 0 */
+	return (struct byte_reader){ .at = at,
+		.end = size > 0 ? at + size : at }; /* NULL has no + 0 */
 }
 
 static inline size_t bytes_left(const struct byte_reader *r)

@@ -66,7 +66,8 @@ static bool grow(struct count_map *map)
 		return false;
 	for (size_t i = 0; i < map->capacity; i++)
 		if (slot_at(map, i)->is_taken)
-			memcpy(place_of(&larger, slot_at(map, i)->key), slot_at(map, i), map->slot_bytes);
+			memcpy(place_of(&larger, slot_at(map, i)->key), slot_at(map, i),
+				map->slot_bytes);
 	free(map->slots);
 	*map = larger;
 	return true;

@@ -9,18 +9,18 @@
 
 #include <errno.h>
 
-#define MUST_CHECK __attribute__((warn_unused_result))
+#define MUST_CHECK		__attribute__((warn_unused_result))
 #define PRINTF_LIKE(text, args) __attribute__((format(printf, text, args)))
 
 enum failure {
-	FAIL_FORMAT = -10001,   /* input does not follow its format */
+	FAIL_FORMAT = -10001,	 /* input does not follow its format */
 	FAIL_TRUNCATED = -10002, /* input ends too early */
-	FAIL_LIMIT = -10003,     /* a stated limit was reached */
-	FAIL_USAGE = -10004,     /* the command line is wrong: exit status 2 */
-	FAIL_CONFIG = -10005,    /* the configuration is wrong: exit status 3 */
-	FAIL_REMOTE = -10006,    /* a server refused, or is not reachable */
-	FAIL_FENCED = -10007,    /* another instance of the same name is at work */
-	FAIL_STOPPED = -10008,   /* asked to stop before the work was done */
+	FAIL_LIMIT = -10003,	 /* a stated limit was reached */
+	FAIL_USAGE = -10004,	 /* the command line is wrong: exit status 2 */
+	FAIL_CONFIG = -10005,	 /* the configuration is wrong: exit status 3 */
+	FAIL_REMOTE = -10006,	 /* a server refused, or is not reachable */
+	FAIL_FENCED = -10007,	 /* another instance of the same name is at work */
+	FAIL_STOPPED = -10008,	 /* asked to stop before the work was done */
 };
 
 /** Exit statuses of every program. */

@@ -17,8 +17,8 @@
 #include "schemas/base/options.h"
 #include "schemas/topics.h"
 
-#define KAFKA_MESSAGE_MAX_BYTES      (8u << 20) /* also the topics' max.message.bytes */
-#define KAFKA_TRANSACTION_TIMEOUT_MS 10000      /* DESIGN, "The log" */
+#define KAFKA_MESSAGE_MAX_BYTES	     (8u << 20) /* also the topics' max.message.bytes */
+#define KAFKA_TRANSACTION_TIMEOUT_MS 10000	/* DESIGN, "The log" */
 
 /** Borrowed from the configuration, which must stay. */
 struct kafka_settings {
@@ -48,7 +48,7 @@ struct kafka_message {
 enum kafka_outcome {
 	KAFKA_DONE = 0,
 	KAFKA_ABORTED = 1, /* nothing of it is visible: send the same again */
-	KAFKA_ANEW = 2,    /* the producer is used up: make another one and find out where it stands */
+	KAFKA_ANEW = 2, /* the producer is used up: make another one and find out where it stands */
 };
 
 struct kafka_producer;
@@ -71,11 +71,12 @@ void kafka_producer_destroy(struct kafka_producer *producer);
 enum kafka_outcome kafka_begin(struct kafka_producer *producer) MUST_CHECK;
 
 /** Queues a message in the open transaction; bytes are copied. Waits while the queue is full. */
-enum kafka_outcome kafka_send(struct kafka_producer *producer, const struct kafka_message *message) MUST_CHECK;
+enum kafka_outcome kafka_send(
+	struct kafka_producer *producer, const struct kafka_message *message) MUST_CHECK;
 
 /** Adds a consumed offset to the transaction. @param group  see log_reader_group */
-enum kafka_outcome kafka_send_offset(struct kafka_producer *producer, const void *group, enum topic topic,
-	uint32_t partition, int64_t next_offset) MUST_CHECK;
+enum kafka_outcome kafka_send_offset(struct kafka_producer *producer, const void *group,
+	enum topic topic, uint32_t partition, int64_t next_offset) MUST_CHECK;
 
 /** Commits; when that fails and the transaction can be aborted, aborts it. */
 enum kafka_outcome kafka_commit(struct kafka_producer *producer) MUST_CHECK;
@@ -85,8 +86,8 @@ enum kafka_outcome kafka_abort(struct kafka_producer *producer) MUST_CHECK;
 const char *kafka_producer_error(const struct kafka_producer *producer);
 
 /** Number of partitions. @return 0, FAIL_REMOTE with `msg` (not reachable, or no such topic) */
-int kafka_partition_count(const struct kafka_settings *settings, enum topic topic, int timeout_ms, uint32_t *out,
-	struct message *msg) MUST_CHECK;
+int kafka_partition_count(const struct kafka_settings *settings, enum topic topic, int timeout_ms,
+	uint32_t *out, struct message *msg) MUST_CHECK;
 
 /**
  * The newest committed value of a key in a compacted topic. Reads up to the end that a reader of
@@ -96,8 +97,8 @@ int kafka_partition_count(const struct kafka_settings *settings, enum topic topi
  * @param out  appended to; untouched when the key has no value
  * @return 0, FAIL_REMOTE with `msg`, -ENOMEM
  */
-int kafka_last_value(const struct kafka_settings *settings, enum topic topic, const char *key, int timeout_ms,
-	struct buffer *out, struct message *msg) MUST_CHECK;
+int kafka_last_value(const struct kafka_settings *settings, enum topic topic, const char *key,
+	int timeout_ms, struct buffer *out, struct message *msg) MUST_CHECK;
 
 /**
  * Makes the topics that do not exist; existing ones are checked for partitions and cleanup policy.
@@ -105,8 +106,8 @@ int kafka_last_value(const struct kafka_settings *settings, enum topic topic, co
  * @param report  called with one line per topic
  * @return 0, FAIL_REMOTE with `msg`, also when an existing topic differs in what must agree
  */
-int kafka_create_topics(const struct kafka_settings *settings, uint32_t partitions, uint32_t replication,
-	void (*report)(const char *line), struct message *msg) MUST_CHECK;
+int kafka_create_topics(const struct kafka_settings *settings, uint32_t partitions,
+	uint32_t replication, void (*report)(const char *line), struct message *msg) MUST_CHECK;
 
 /** Registers librdkafka for --version. */
 void kafka_add_version(void);

@@ -25,13 +25,16 @@ static void on_error(rd_kafka_t *client, int code, const char *reason, void *opa
 {
 	(void)client;
 	(void)opaque;
-	if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN || code == RD_KAFKA_RESP_ERR__AUTHENTICATION)
+	if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN ||
+		code == RD_KAFKA_RESP_ERR__AUTHENTICATION)
 		log_warning("kafka not reachable reason=\"%s\"", reason);
 	else
-		log_debug("kafka error=%s reason=\"%s\"", rd_kafka_err2name((rd_kafka_resp_err_t)code), reason);
+		log_debug("kafka error=%s reason=\"%s\"",
+			rd_kafka_err2name((rd_kafka_resp_err_t)code), reason);
 }
 
-int kafka_client_set(rd_kafka_conf_t *conf, const char *name, const char *value, struct message *msg)
+int kafka_client_set(
+	rd_kafka_conf_t *conf, const char *name, const char *value, struct message *msg)
 {
 	char reason[256];
 
@@ -53,7 +56,8 @@ rd_kafka_conf_t *kafka_client_conf(const struct kafka_settings *settings, struct
 	if (rc == 0) /* a broker that comes back is used within a second */
 		rc = kafka_client_set(conf, "reconnect.backoff.max.ms", "1000", msg);
 	for (size_t i = 0; rc == 0 && i < settings->property_count; i++)
-		rc = kafka_client_set(conf, settings->properties[i].key, settings->properties[i].value, msg);
+		rc = kafka_client_set(
+			conf, settings->properties[i].key, settings->properties[i].value, msg);
 	if (rc != 0) {
 		rd_kafka_conf_destroy(conf);
 		return NULL;

@@ -13,4 +13,5 @@
 rd_kafka_conf_t *kafka_client_conf(const struct kafka_settings *settings, struct message *msg);
 
 /** Sets a property of ours. @return 0 or FAIL_CONFIG */
-int kafka_client_set(rd_kafka_conf_t *conf, const char *name, const char *value, struct message *msg) MUST_CHECK;
+int kafka_client_set(
+	rd_kafka_conf_t *conf, const char *name, const char *value, struct message *msg) MUST_CHECK;

@@ -12,10 +12,10 @@
 
 #include "schemas/base/log.h"
 
-#define INIT_TRY_MS     1000
-#define QUEUE_FULL_MS   50
-#define RETRIES_MAX     20
-#define RETRY_PAUSE_MS  100
+#define INIT_TRY_MS    1000
+#define QUEUE_FULL_MS  50
+#define RETRIES_MAX    20
+#define RETRY_PAUSE_MS 100
 
 struct kafka_producer {
 	rd_kafka_t *client;
@@ -55,8 +55,10 @@ int kafka_producer_create(struct kafka_producer **out, const struct kafka_settin
 		free(producer);
 		return FAIL_CONFIG;
 	}
-	for (size_t i = 0; rc == 0 && i < sizeof(producer_properties) / sizeof(producer_properties[0]); i++)
-		rc = kafka_client_set(conf, producer_properties[i][0], producer_properties[i][1], msg);
+	for (size_t i = 0;
+		rc == 0 && i < sizeof(producer_properties) / sizeof(producer_properties[0]); i++)
+		rc = kafka_client_set(
+			conf, producer_properties[i][0], producer_properties[i][1], msg);
 	if (rc == 0)
 		rc = kafka_client_set(conf, "transactional.id", transactional_id, msg);
 	if (rc == 0) {
@@ -96,7 +98,8 @@ static void keep_error(struct kafka_producer *producer, const char *text)
 	snprintf(producer->error, sizeof(producer->error), "%s", text);
 }
 
-int kafka_producer_init(struct kafka_producer *producer, int timeout_ms, const atomic_bool *stop, struct message *msg)
+int kafka_producer_init(struct kafka_producer *producer, int timeout_ms, const atomic_bool *stop,
+	struct message *msg)
 {
 	int64_t deadline = now_ms() + timeout_ms;
 
@@ -152,15 +155,16 @@ enum kafka_outcome kafka_abort(struct kafka_producer *producer)
 }
 
 /* Takes the error over; says what follows from it. `retries` is counted by the caller. */
-static enum kafka_outcome outcome_of(struct kafka_producer *producer, rd_kafka_error_t *error, bool *again)
+static enum kafka_outcome outcome_of(
+	struct kafka_producer *producer, rd_kafka_error_t *error, bool *again)
 {
 	bool is_fatal = rd_kafka_error_is_fatal(error);
 	bool is_abortable = rd_kafka_error_txn_requires_abort(error);
 	bool is_retriable = rd_kafka_error_is_retriable(error);
 
 	keep_error(producer, rd_kafka_error_string(error));
-	log_debug("kafka transaction error=%s fatal=%d abortable=%d retriable=%d", rd_kafka_error_name(error), is_fatal,
-		is_abortable, is_retriable);
+	log_debug("kafka transaction error=%s fatal=%d abortable=%d retriable=%d",
+		rd_kafka_error_name(error), is_fatal, is_abortable, is_retriable);
 	rd_kafka_error_destroy(error);
 	*again = false;
 	if (is_fatal)
@@ -190,20 +194,24 @@ static rd_kafka_headers_t *headers_of(const struct kafka_message *message)
 		return NULL;
 	headers = rd_kafka_headers_new(message->header_count);
 	for (size_t i = 0; i < message->header_count; i++)
-		rd_kafka_header_add(headers, message->headers[i].name, -1, message->headers[i].value, -1);
+		rd_kafka_header_add(
+			headers, message->headers[i].name, -1, message->headers[i].value, -1);
 	return headers;
 }
 
-static rd_kafka_resp_err_t produce(struct kafka_producer *producer, const char *topic, const struct kafka_message *message)
+static rd_kafka_resp_err_t produce(
+	struct kafka_producer *producer, const char *topic, const struct kafka_message *message)
 {
 	rd_kafka_headers_t *headers = headers_of(message);
 	rd_kafka_resp_err_t err;
 
 	/* librdkafka takes value and key by pointers to non-const but copies them (MSG_F_COPY) */
-	err = rd_kafka_producev(producer->client, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION((int32_t)message->partition),
+	err = rd_kafka_producev(producer->client, RD_KAFKA_V_TOPIC(topic),
+		RD_KAFKA_V_PARTITION((int32_t)message->partition),
 		RD_KAFKA_V_KEY((void *)(uintptr_t)message->key.data, message->key.size),
 		RD_KAFKA_V_VALUE((void *)(uintptr_t)message->value.data, message->value.size),
-		RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
+		RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_HEADERS(headers),
+		RD_KAFKA_V_END);
 	if (err != RD_KAFKA_RESP_ERR_NO_ERROR && headers != NULL)
 		rd_kafka_headers_destroy(headers);
 	return err;
@@ -230,8 +238,8 @@ enum kafka_outcome kafka_send(struct kafka_producer *producer, const struct kafk
 	return kafka_abort(producer);
 }
 
-enum kafka_outcome kafka_send_offset(struct kafka_producer *producer, const void *group, enum topic topic,
-	uint32_t partition, int64_t next_offset)
+enum kafka_outcome kafka_send_offset(struct kafka_producer *producer, const void *group,
+	enum topic topic, uint32_t partition, int64_t next_offset)
 {
 	rd_kafka_topic_partition_list_t *offsets = rd_kafka_topic_partition_list_new(1);
 	char name[TOPIC_NAME_BYTES];
@@ -241,8 +249,8 @@ enum kafka_outcome kafka_send_offset(struct kafka_producer *producer, const void
 	topic_name(name, producer->prefix, topic);
 	rd_kafka_topic_partition_list_add(offsets, name, (int32_t)partition)->offset = next_offset;
 	for (unsigned tries = 0; again && tries < RETRIES_MAX; tries++) {
-		rd_kafka_error_t *error = rd_kafka_send_offsets_to_transaction(producer->client, offsets, group,
-			KAFKA_TRANSACTION_TIMEOUT_MS);
+		rd_kafka_error_t *error = rd_kafka_send_offsets_to_transaction(
+			producer->client, offsets, group, KAFKA_TRANSACTION_TIMEOUT_MS);
 
 		outcome = error == NULL ? KAFKA_DONE : outcome_of(producer, error, &again);
 		again = error != NULL && again;

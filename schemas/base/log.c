@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LINE_BYTES       1024
+#define LINE_BYTES	 1024
 #define REPEAT_SILENCE_S 1
 
 static const char *const level_names[] = { "error", "warning", "info", "debug" };
@@ -65,7 +65,8 @@ static bool is_repeat(const char *line, time_t now_s)
 		return true;
 	}
 	if (sink.repeats > 0) {
-		snprintf(note, sizeof(note), "%s: last message repeated times=%u", sink.program, sink.repeats);
+		snprintf(note, sizeof(note), "%s: last message repeated times=%u", sink.program,
+			sink.repeats);
 		print_line(note);
 	}
 	sink.repeats = 0;

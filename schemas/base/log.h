@@ -28,7 +28,7 @@ void log_write(enum log_level level, const char *format, ...) PRINTF_LIKE(2, 3);
 /** Writes a line exactly as formatted, for messages whose form is a contract. */
 void log_plain(const char *format, ...) PRINTF_LIKE(1, 2);
 
-#define log_error(...)   log_write(LOG_ERROR_LEVEL, __VA_ARGS__)
+#define log_error(...)	 log_write(LOG_ERROR_LEVEL, __VA_ARGS__)
 #define log_warning(...) log_write(LOG_WARNING_LEVEL, __VA_ARGS__)
-#define log_info(...)    log_write(LOG_INFO_LEVEL, __VA_ARGS__)
-#define log_debug(...)   log_write(LOG_DEBUG_LEVEL, __VA_ARGS__)
+#define log_info(...)	 log_write(LOG_INFO_LEVEL, __VA_ARGS__)
+#define log_debug(...)	 log_write(LOG_DEBUG_LEVEL, __VA_ARGS__)

@@ -17,7 +17,8 @@ void reload_check(enum program program, int argc, char **argv)
 		log_error("configuration has a mistake, the old one stays reason=\"%s\"", msg.text);
 	} else {
 		log_set_level(log_level_of(config_text(config, OPT_LOG_LEVEL)));
-		log_info("configuration read again and fine: the log level is in force, other changes with the next start");
+		log_info("configuration read again and fine: the log level is in force, other "
+			 "changes with the next start");
 	}
 	config_destroy(config);
 }

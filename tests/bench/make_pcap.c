@@ -12,7 +12,7 @@
 #include "schemas/base/bytes.h"
 
 #define FRAME_BYTES 60
-#define START_S     1767225600u /* 2026-01-01 */
+#define START_S	    1767225600u /* 2026-01-01 */
 
 static uint64_t state = 42;
 

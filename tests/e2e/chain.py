@@ -516,6 +516,7 @@ def main():
     test_second_sensor()
 
 
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended below
 try:
     main()
 finally:

@@ -17,9 +17,10 @@
 static unsigned register_at(const uint8_t *hll, unsigned index)
 {
 	unsigned bit = index * 6;
-	unsigned word =
-		hll[16 + bit / 8] | (bit / 8 + 17 < HYPERLOGLOG_BYTES ? hll[17 + bit / 8] << 8 : 0);
+	unsigned word = hll[16 + bit / 8];
 
+	if (bit / 8 + 17 < HYPERLOGLOG_BYTES)
+		word |= (unsigned)hll[17 + bit / 8] << 8;
 	return word >> (bit % 8) & 0x3f;
 }
 

@@ -55,8 +55,8 @@ static inline void make_length(struct made *made)
 /** An IPv4 header: 203.0.113.9 to 198.51.100.7, id 0x1234, TTL 64. */
 static inline void make_ipv4(struct made *made, uint8_t protocol)
 {
-	static const uint8_t header[IPV4_BYTES] = { 0x45, 0, 0, 0, 0x12, 0x34, 0, 0, 64, 0, 0, 0, 203,
-		0, 113, 9, 198, 51, 100, 7 };
+	static const uint8_t header[IPV4_BYTES] = { 0x45, 0, 0, 0, 0x12, 0x34, 0, 0, 64, 0, 0, 0,
+		203, 0, 113, 9, 198, 51, 100, 7 };
 
 	made->size = 0;
 	make_append(made, header, sizeof(header));
@@ -67,9 +67,9 @@ static inline void make_ipv4(struct made *made, uint8_t protocol)
 /** An IPv6 header: 2001:db8::9 to 2001:db8:64::7, hop limit 64. */
 static inline void make_ipv6(struct made *made, uint8_t next_header)
 {
-	static const uint8_t header[IPV6_BYTES] = { 0x60, 0, 0, 0, 0, 0, 0, 64, 0x20, 0x01, 0x0d, 0xb8,
-		0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0x20, 0x01, 0x0d, 0xb8, 0, 0x64, 0, 0, 0, 0, 0, 0,
-		0, 0, 0, 7 };
+	static const uint8_t header[IPV6_BYTES] = { 0x60, 0, 0, 0, 0, 0, 0, 64, 0x20, 0x01, 0x0d,
+		0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0x20, 0x01, 0x0d, 0xb8, 0, 0x64, 0, 0, 0,
+		0, 0, 0, 0, 0, 0, 7 };
 
 	made->size = 0;
 	make_append(made, header, sizeof(header));
@@ -87,8 +87,8 @@ static inline void make_ip(struct made *made, unsigned ip_version, uint8_t proto
 /** A TCP header of 20 bytes: port 40000 to 23, sequence 0x01020304, window 65535. */
 static inline void make_tcp(struct made *made, uint8_t flags)
 {
-	static const uint8_t header[TCP_BYTES] = { 0x9c, 0x40, 0, 23, 1, 2, 3, 4, 0, 0, 0, 0, 0x50, 0,
-		0xff, 0xff, 0, 0, 0, 0 };
+	static const uint8_t header[TCP_BYTES] = { 0x9c, 0x40, 0, 23, 1, 2, 3, 4, 0, 0, 0, 0, 0x50,
+		0, 0xff, 0xff, 0, 0, 0, 0 };
 
 	make_append(made, header, sizeof(header));
 	made->bytes[made->size - TCP_BYTES + 13] = flags;

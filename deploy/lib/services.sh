@@ -310,7 +310,7 @@ kafka_fetch() {
 	say "    fetching Apache Kafka with Maven (56 MB)"
 	rm -rf "$dir"
 	mkdir -p "$dir"
-	if ! mvn -B -q -f "$SERVICES_SOURCE/kafka/pom.xml" dependency:copy-dependencies \
+	if ! mvn -B -q -Dstyle.color=never -f "$SERVICES_SOURCE/kafka/pom.xml" dependency:copy-dependencies \
 		-DoutputDirectory="$dir/libs" >"$log" 2>&1; then
 		show_log "$log"
 		die "Maven could not fetch Kafka: no network? It is needed only once"

@@ -40,17 +40,17 @@ def check(name, ok, detail=""):
     global passed, failed
     if ok:
         passed += 1
-        print(f"ok      {name}", flush=True)
+        print(f"ok {name}", flush=True)
     else:
         failed += 1
-        print(f"FAILED  {name} {str(detail)[:600]}", flush=True)
+        print(f"not ok {name}: {str(detail)[:600]}", flush=True)
     return ok
 
 
 def skip(name, why):
     global skipped
     skipped += 1
-    print(f"skipped {name}: {why}", flush=True)
+    print(f"skip {name}: {why}", flush=True)
 
 
 def run(*words, **options):

@@ -365,6 +365,27 @@ static void test_replay_packets_out_of_order_count_in_their_own_minute(void **st
 	scene_destroy(scene);
 }
 
+/* The minute before the newest stays open over any number of batches. */
+static void test_replay_packets_a_minute_late_find_theirs_open(void **state)
+{
+	struct scene *scene = scene_create(1);
+	struct capture capture;
+
+	(void)state;
+	capture_init(&capture);
+	add_syn(&capture, START_S + 30, 0, 1);
+	for (uint32_t i = 0; i < 10000; i++)
+		add_syn(&capture, START_S + 60 + i / 200, i, 4);
+	add_syn(&capture, START_S + 59, 0, 1);
+	add_file(scene, &capture);
+
+	assert_int_equal(run(scene), 0);
+
+	assert_int_equal(scene->ledger_count, 2);
+	assert_int_equal(scene->ledgers[0].counted, 2);
+	scene_destroy(scene);
+}
+
 /* One batch with packets of 40 minutes in no order: more than can be open at once. */
 static void test_replay_more_minutes_than_can_be_open_are_all_counted(void **state)
 {
@@ -574,6 +595,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_replay_minutes_close_in_order_with_their_packets),
 		cmocka_unit_test(test_replay_packets_out_of_order_count_in_their_own_minute),
+		cmocka_unit_test(test_replay_packets_a_minute_late_find_theirs_open),
 		cmocka_unit_test(test_replay_more_minutes_than_can_be_open_are_all_counted),
 		cmocka_unit_test(test_replay_times_at_both_ends_are_counted),
 		cmocka_unit_test(test_replay_of_nothing_writes_a_header_alone),

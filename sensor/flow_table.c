@@ -217,8 +217,11 @@ static void pool_give_back(struct pool *pool, struct block *block)
 
 /* ---- distinct destinations of an entry ----
  *
- * The 64-bit field is 0 (none), an odd number (one hash in the upper half), or a block's address.
+ * The 64-bit field is 0 (none), an odd number (one hash in the upper half; memory for another may
+ * have run out), or a block's address.
  */
+#define SINGLE_SATURATED UINT64_C(2)
+
 static uint64_t single_of(uint32_t hash)
 {
 	return (uint64_t)hash << 32 | 1;
@@ -298,14 +301,15 @@ static void add_destination(struct flow_table *table, struct flow_entry *entry, 
 
 	if (now == 0)
 		entry->destinations = single_of(hash);
-	if (now == 0 || now == single_of(hash))
+	if (now == 0 || (now & ~SINGLE_SATURATED) == single_of(hash))
 		return;
 	if (!is_single(now)) {
 		add_to_block(table, entry, block_of(now), hash);
 		return;
 	}
-	block = pool_take(table, CLASS_6);
+	block = (now & SINGLE_SATURATED) == 0 ? pool_take(table, CLASS_6) : NULL;
 	if (block == NULL) {
+		entry->destinations = now | SINGLE_SATURATED;
 		table->sketch_overflow++;
 		return;
 	}
@@ -325,6 +329,8 @@ void flow_entry_sketch(const struct flow_entry *entry, struct sketch *out)
 		return;
 	if (is_single(entry->destinations)) {
 		sketch_add(out, (uint32_t)(entry->destinations >> 32));
+		if ((entry->destinations & SINGLE_SATURATED) != 0)
+			out->form = SKETCH_SATURATED;
 		return;
 	}
 	block = block_of(entry->destinations);
@@ -343,7 +349,7 @@ unsigned flow_entry_destinations_few(const struct flow_entry *entry, uint32_t *o
 	*only = (uint32_t)(entry->destinations >> 32);
 	if (entry->destinations == 0)
 		return 0;
-	return is_single(entry->destinations) ? 1 : 2;
+	return (entry->destinations & (1 | SINGLE_SATURATED)) == 1 ? 1 : 2;
 }
 
 /* ---- table ---- */

@@ -402,6 +402,7 @@ static void test_flow_table_sketch_memory_used_up_saturates(void **state)
 	for (size_t i = 0; i < number; i++) {
 		flow_entry_sketch(entries[i], sketch);
 		assert_in_range(sketch_count(sketch), 1, 40);
+		assert_int_equal(sketch->form == SKETCH_SATURATED, sketch_count(sketch) < 40);
 		found += sketch_count(sketch);
 		real += 40;
 		saturated += sketch->form == SKETCH_SATURATED;

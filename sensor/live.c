@@ -176,8 +176,11 @@ static void count_drops(struct live_worker *member, struct ledger *ledger)
 	}
 }
 
-static void close_windows(struct live_worker *member, uint64_t through)
+/* Closes the minutes up to `through`; at the end also younger ones, which frames may have begun
+ * that arrived between the request and the stop of the capture. */
+static void close_windows(struct live_worker *member, uint64_t through, bool is_end)
 {
+	uint64_t take_through = is_end ? UINT64_MAX : through;
 	struct window *window;
 
 	if (window_set_find(worker_windows(member->worker), through) == NULL &&
@@ -188,7 +191,7 @@ static void close_windows(struct live_worker *member, uint64_t through)
 		return;
 	}
 	count_drops(member, &window->ledger);
-	while ((window = window_set_take(worker_windows(member->worker), through)) != NULL)
+	while ((window = window_set_take(worker_windows(member->worker), take_through)) != NULL)
 		hand_over(member, window);
 }
 
@@ -254,7 +257,7 @@ static void *worker_main(void *context)
 		if (member->rc != 0 && request == REQUEST_NONE)
 			break; /* the caller's thread sees rc and ends the rest */
 		if (request != REQUEST_NONE) {
-			close_windows(member, through);
+			close_windows(member, through, request == REQUEST_STOP);
 			answer(member);
 		}
 	}

@@ -247,15 +247,16 @@ static void *worker_main(void *context)
 		fds[i] = (struct pollfd){ capture_live_fd(member->captures[i]), POLLIN, 0 };
 	fds[interfaces] = (struct pollfd){ member->wake_fd, POLLIN, 0 };
 	while (request != REQUEST_STOP) {
-		if (poll(fds, (nfds_t)interfaces + 1, -1) < 0 && errno != EINTR)
+		/* a worker that failed only waits to hand over what it has */
+		struct pollfd *first = member->rc == 0 ? fds : fds + interfaces;
+
+		if (poll(first, (nfds_t)(fds + interfaces + 1 - first), -1) < 0 && errno != EINTR)
 			member->rc = -errno;
 		request = take_request(member, &seen, &through);
-		if (request == REQUEST_STOP)
+		if (member->rc == 0 && request == REQUEST_STOP)
 			drain(member);
 		else if (member->rc == 0)
 			read_captures(member);
-		if (member->rc != 0 && request == REQUEST_NONE)
-			break; /* the caller's thread sees rc and ends the rest */
 		if (request != REQUEST_NONE) {
 			close_windows(member, through, request == REQUEST_STOP);
 			answer(member);
@@ -285,9 +286,6 @@ static int ask_workers(struct live *live, enum request request, uint64_t through
 		clock_gettime(CLOCK_REALTIME, &until);
 		until.tv_sec++;
 		pthread_cond_timedwait(&live->changed, &live->lock, &until);
-		for (unsigned i = 0; i < live->worker_count; i++)
-			if (live->workers[i].rc != 0)
-				rc = live->workers[i].rc;
 	}
 	pthread_mutex_unlock(&live->lock);
 	return rc;
@@ -517,7 +515,7 @@ static void join_stopped(struct live *live)
 
 int live_run(const struct config *config, const struct worker_options *worker,
 	struct entry_closer *closer, const atomic_bool *stop, void (*tick)(void *context),
-	void *context, struct message *msg)
+	void *context, bool *has_captured, struct message *msg)
 {
 	struct live live = {
 		.config = config,
@@ -531,8 +529,9 @@ int live_run(const struct config *config, const struct worker_options *worker,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.changed = PTHREAD_COND_INITIALIZER,
 	};
-	int rc;
+	int rc, finished;
 
+	*has_captured = false;
 	if (live.interface_count > INTERFACES_MAX) {
 		message_set(msg, "at most %u interfaces", INTERFACES_MAX);
 		return FAIL_USAGE;
@@ -544,12 +543,13 @@ int live_run(const struct config *config, const struct worker_options *worker,
 	if (rc == 0) {
 		log_info("capturing interfaces=%zu workers=%u", live.interface_count,
 			live.worker_count);
+		*has_captured = true;
 		rc = watch_clock(&live);
-		if (rc == 0) {
-			rc = finish(&live);
-			if (rc == 0)
-				join_stopped(&live);
-		}
+		/* also after a failure: what was captured until then is closed */
+		finished = finish(&live);
+		if (finished == 0)
+			join_stopped(&live);
+		rc = rc != 0 ? rc : finished;
 	}
 	for (unsigned i = 0; i < live.worker_count; i++)
 		close_worker(&live, &live.workers[i]);

@@ -18,8 +18,11 @@
  * Captures until `*stop` is set, calling `tick` ten times a second, then reads out the rings and closes the open minute with the
  * seconds it was really observed.
  *
+ * When an interface goes away capture ends, and what was captured until then is closed.
+ *
+ * @param has_captured  set to true once capture has begun: the sink is to be finished
  * @return 0, FAIL_USAGE, or a negative code with `msg` saying what to do
  */
 int live_run(const struct config *config, const struct worker_options *worker,
 	struct entry_closer *closer, const atomic_bool *stop, void (*tick)(void *context),
-	void *context, struct message *msg) MUST_CHECK;
+	void *context, bool *has_captured, struct message *msg) MUST_CHECK;

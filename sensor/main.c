@@ -26,6 +26,7 @@ struct sensor {
 	char **argv;
 	struct darknet *darknet;
 	struct sink *sink;
+	struct message sink_msg; /* why it took no more */
 	struct entry_closer *closer;
 	struct origin origin;
 	uint32_t partitions;
@@ -128,7 +129,7 @@ static int take_entry(void *context, struct entry *entry)
 {
 	struct sensor *sensor = context;
 
-	return sensor->sink->take(sensor->sink, entry);
+	return sensor->sink->take(sensor->sink, entry, &sensor->sink_msg);
 }
 
 static int open_closer(struct sensor *sensor)
@@ -219,12 +220,17 @@ static void on_tick(void *context)
 static int run_live(struct sensor *sensor, struct message *msg)
 {
 	struct worker_options worker = worker_options_of(sensor);
-	int rc = live_run(
-		sensor->config, &worker, sensor->closer, &signals_stop, on_tick, sensor, msg);
+	struct message late = { 0 };
+	bool has_captured;
+	int rc, finished = 0;
 
+	rc = live_run(sensor->config, &worker, sensor->closer, &signals_stop, on_tick, sensor,
+		&has_captured, msg);
+	if (has_captured) /* also when an interface went away: what was captured is sent */
+		finished = sensor->sink->finish(sensor->sink, &late);
 	if (rc == 0)
-		rc = sensor->sink->finish(sensor->sink, msg);
-	return rc;
+		*msg = late;
+	return rc != 0 ? rc : finished;
 }
 
 /* From the sink to its end, once. */
@@ -238,6 +244,8 @@ static int run_pass(struct sensor *sensor, bool *again, struct message *msg)
 		rc = open_closer(sensor);
 	if (rc == 0)
 		rc = is_live(sensor->config) ? run_live(sensor, msg) : run_replay(sensor, msg);
+	if (rc != 0 && msg->text[0] == '\0')
+		*msg = sensor->sink_msg;
 	*again = rc == 0 && wants_kafka(sensor->config) &&
 		 sink_kafka_needs_another_pass(sensor->sink);
 	summary_destroy(sensor->summary);

@@ -8,8 +8,8 @@
 #include "sensor/entry.h"
 
 struct sink {
-	/** Takes the entry over. @return 0, or a negative code that ends the run */
-	int (*take)(struct sink *sink, struct entry *entry);
+	/** Takes the entry over. @return 0, or a negative code that ends the run, with `msg` filled */
+	int (*take)(struct sink *sink, struct entry *entry, struct message *msg);
 	/** Everything was taken: completes and makes it durable. @return 0 or a negative code */
 	int (*finish)(struct sink *sink, struct message *msg);
 	/** Releases; without finish before it, what is incomplete stays recognisable as such. */

@@ -42,7 +42,7 @@ static int flush_pending(struct file_sink *file)
 	return rc;
 }
 
-static int file_take(struct sink *sink, struct entry *entry)
+static int file_take(struct sink *sink, struct entry *entry, struct message *msg)
 {
 	struct file_sink *file = (struct file_sink *)sink;
 	struct buffer marker = { 0 };
@@ -63,6 +63,8 @@ static int file_take(struct sink *sink, struct entry *entry)
 			file); /* a reader at the other end of the pipe sees whole minutes */
 	buffer_fini(&marker);
 	entry_destroy(entry);
+	if (rc != 0)
+		message_set(msg, "%s: %s", file->path, error_text(rc));
 	return rc;
 }
 

@@ -9,9 +9,9 @@
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "schemas/base/log.h"
+#include "schemas/base/timing.h"
 #include "sensor/replay_id.h"
 #include "sensor/sender.h"
 
@@ -40,16 +40,8 @@ struct kafka_sink {
 	bool is_ending;
 	int rc; /* of the sender, once it failed */
 	struct message msg;
-	time_t last_progress_s;
+	int64_t last_progress_s;
 };
-
-static time_t now_s(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec;
-}
 
 int sink_kafka_origin(struct origin *out, const struct config *config, struct message *msg)
 {
@@ -124,7 +116,7 @@ static void drop_oldest_minute(struct kafka_sink *kafka, struct entry *newest)
 
 static bool has_stalled(const struct kafka_sink *kafka)
 {
-	return !kafka->is_live && now_s() - kafka->last_progress_s > STALL_LIMIT_S;
+	return !kafka->is_live && timing_now_s() - kafka->last_progress_s > STALL_LIMIT_S;
 }
 
 /* Waits for a change, at most a second. */
@@ -161,7 +153,7 @@ static int make_room(struct kafka_sink *kafka, struct entry *entry)
 	return kafka->rc;
 }
 
-static int kafka_take(struct sink *sink, struct entry *entry)
+static int kafka_take(struct sink *sink, struct entry *entry, struct message *msg)
 {
 	struct kafka_sink *kafka = (struct kafka_sink *)sink;
 	int rc;
@@ -170,11 +162,12 @@ static int kafka_take(struct sink *sink, struct entry *entry)
 	rc = make_room(kafka, entry);
 	if (rc == 0) {
 		if (kafka->first == NULL && !kafka->is_sending)
-			kafka->last_progress_s = now_s();
+			kafka->last_progress_s = timing_now_s();
 		push(kafka, entry);
 		pthread_cond_broadcast(&kafka->changed);
 	} else {
 		entry_destroy(entry);
+		message_set(msg, "%s", kafka->msg.text);
 	}
 	pthread_mutex_unlock(&kafka->lock);
 	return rc;
@@ -228,7 +221,7 @@ static void *send_entries(void *context)
 		destroy_batch(batch);
 		pthread_mutex_lock(&kafka->lock);
 		kafka->is_sending = false;
-		kafka->last_progress_s = now_s();
+		kafka->last_progress_s = timing_now_s();
 		if (rc != 0) {
 			kafka->rc = rc;
 			kafka->msg = msg;
@@ -260,17 +253,17 @@ static void say_done(const struct kafka_sink *kafka)
 static int kafka_finish(struct sink *sink, struct message *msg)
 {
 	struct kafka_sink *kafka = (struct kafka_sink *)sink;
-	time_t deadline_s = now_s() + LIVE_DRAIN_S;
+	int64_t deadline_s = timing_now_s() + LIVE_DRAIN_S;
 	int rc;
 
 	pthread_mutex_lock(&kafka->lock);
 	kafka->is_ending = true;
-	kafka->last_progress_s = now_s();
+	kafka->last_progress_s = timing_now_s();
 	pthread_cond_broadcast(&kafka->changed);
 	while (kafka->is_started && kafka->rc == 0) {
 		if (has_stalled(kafka))
 			fail_stalled(kafka);
-		else if (kafka->is_live && now_s() >= deadline_s) {
+		else if (kafka->is_live && timing_now_s() >= deadline_s) {
 			kafka->rc = FAIL_REMOTE;
 			message_set(&kafka->msg, "kafka did not take the last minutes in time; the "
 						 "next start names the gap");
@@ -279,7 +272,7 @@ static int kafka_finish(struct sink *sink, struct message *msg)
 	}
 	rc = kafka->rc;
 	if (rc != 0)
-		*msg = kafka->msg;
+		message_set(msg, "%s", kafka->msg.text);
 	pthread_mutex_unlock(&kafka->lock);
 	if (rc == 0)
 		say_done(kafka);
@@ -355,7 +348,7 @@ int sink_kafka_open(struct sink **out, const struct config *config, const atomic
 		kafka->is_live ? config_u64(config, OPT_SENSOR_QUEUE_BYTES) : REPLAY_QUEUE_BYTES;
 	pthread_mutex_init(&kafka->lock, NULL);
 	pthread_cond_init(&kafka->changed, NULL);
-	kafka->last_progress_s = now_s();
+	kafka->last_progress_s = timing_now_s();
 	rc = sender_open(&kafka->sender, &options, origin, msg);
 	if (rc == 0) {
 		kafka->is_started = true;

@@ -200,7 +200,7 @@ static int take(void *context, struct entry *entry)
 	}
 	assert_true(scene->ledger_count < LEDGERS_MAX);
 	scene->ledgers[scene->ledger_count++] = entry->ledger;
-	return scene->sink->take(scene->sink, entry);
+	return scene->sink->take(scene->sink, entry, NULL);
 }
 
 static void load(struct buffer *out, const char *path)

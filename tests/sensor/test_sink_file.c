@@ -106,12 +106,12 @@ static void test_sink_file_finished_has_its_name(void **state)
 
 	(void)state;
 	assert_int_equal(sink_file_open(&sink, scene.path, &origin, &msg), 0);
-	assert_int_equal(sink->take(sink, make_entry()), 0);
+	assert_int_equal(sink->take(sink, make_entry(), NULL), 0);
 	assert_true(exists(scene.partial));
 	assert_false(exists(scene.path));
 	assert_int_equal(
 		markers_in(open(scene.partial, O_RDONLY)), 1); /* readers see whole entries */
-	assert_int_equal(sink->take(sink, make_entry()), 0);
+	assert_int_equal(sink->take(sink, make_entry(), NULL), 0);
 
 	assert_int_equal(sink->finish(sink, &msg), 0);
 	sink->close(sink);
@@ -132,7 +132,7 @@ static void test_sink_file_not_finished_stays_partial_and_the_old_one(void **sta
 	assert_int_equal(write(fd, "old", 3), 3);
 	close(fd);
 	assert_int_equal(sink_file_open(&sink, scene.path, &origin, &msg), 0);
-	assert_int_equal(sink->take(sink, make_entry()), 0);
+	assert_int_equal(sink->take(sink, make_entry(), NULL), 0);
 
 	sink->close(sink);
 
@@ -155,14 +155,14 @@ static void test_sink_file_fifo_and_device_are_written_in_place(void **state)
 	fd = open(scene.path, O_RDONLY | O_NONBLOCK);
 	assert_true(fd >= 0);
 	assert_int_equal(sink_file_open(&sink, scene.path, &origin, &msg), 0);
-	assert_int_equal(sink->take(sink, make_entry()), 0);
+	assert_int_equal(sink->take(sink, make_entry(), NULL), 0);
 	assert_int_equal(sink->finish(sink, &msg), 0);
 	sink->close(sink);
 	assert_false(exists(scene.partial));
 	assert_int_equal(markers_in(fd), 1);
 
 	assert_int_equal(sink_file_open(&sink, "/dev/null", &origin, &msg), 0);
-	assert_int_equal(sink->take(sink, make_entry()), 0);
+	assert_int_equal(sink->take(sink, make_entry(), NULL), 0);
 	assert_int_equal(sink->finish(sink, &msg), 0);
 	sink->close(sink);
 	assert_false(exists("/dev/null.partial"));
@@ -181,7 +181,7 @@ static void test_sink_file_that_cannot_be_written_says_so(void **state)
 	assert_non_null(strstr(msg.text, "/nowhere/flows.avro"));
 
 	assert_int_equal(sink_file_open(&sink, "/dev/full", &origin, &msg), 0);
-	rc = sink->take(sink, make_entry());
+	rc = sink->take(sink, make_entry(), NULL);
 	if (rc == 0)
 		rc = sink->finish(sink, &msg);
 	assert_int_equal(rc, -ENOSPC);

@@ -42,6 +42,13 @@ static int reserve(struct message_records *records)
 	return 0;
 }
 
+static bool is_plausible(const struct container_item *item)
+{
+	if (item->kind == ITEM_FLOW)
+		return flow_is_plausible(&item->flow);
+	return item->kind != ITEM_MARKER || marker_is_plausible(&item->marker);
+}
+
 static int decode_block(
 	struct message_records *records, struct container_records *block, struct message *msg)
 {
@@ -57,7 +64,10 @@ static int decode_block(
 			return rc;
 		if (records->items[records->count].kind == ITEM_NONE)
 			return 0;
-		records->count++;
+		if (!is_plausible(&records->items[records->count++])) {
+			message_set(msg, "record claims more than one minute can hold");
+			return FAIL_FORMAT;
+		}
 	}
 }
 

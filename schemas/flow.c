@@ -1,5 +1,9 @@
 #include "schemas/flow.h"
 
+/* What a record may claim of one minute: far above any wire (2^40 packets a minute is 18 G/s), and so
+ * far below 2^53 that a lying message cannot push a sum past what Redis scripts add exactly. */
+#define PACKETS_MAX (1LL << 40)
+#define BYTES_MAX   (1LL << 46)
 #define TIME_MAX_MS (INT64_MAX / 1000000 / 2) /* far beyond any calendar, safe to turn into ns */
 
 #define ROW(record, name, kind, member)                                                            \
@@ -148,16 +152,53 @@ bool flow_is_sound(const struct flow_record *flow)
 	       flow->service_port <= (SERVICE_TYPE_ONLY | 0xff00) && flow->quoted_protocol >= -1 &&
 	       flow->quoted_protocol <= 255 && flow->quoted_port >= -1 &&
 	       flow->quoted_port <= 65535 && flow->packets > 0 && flow->bytes >= 0 &&
-	       flow->destinations >= 0 && flow->first_us <= flow->last_us;
+	       flow->marks >= 0 && flow->destinations >= 0 && flow->first_us >= 0 &&
+	       flow->first_us <= flow->last_us &&
+	       flow->sample_tcp_options.size <= SAMPLE_OPTIONS_MAX;
+}
+
+/* No figure of a ledger is negative. */
+static bool figures_are_sound(const struct marker_record *marker)
+{
+	for (size_t i = 0; i < marker_table_rows.field_count; i++) {
+		const struct avro_field *field = &marker_table_rows.fields[i];
+		int64_t value;
+
+		if (field->kind != AVRO_I64 && field->kind != AVRO_NULLABLE)
+			continue;
+		memcpy(&value, (const uint8_t *)marker + field->offset, sizeof(value));
+		if (value < 0 && !(field->kind == AVRO_NULLABLE && value == AVRO_NULL_LONG))
+			return false;
+	}
+	return true;
 }
 
 bool marker_is_sound(const struct marker_record *marker)
 {
-	return is_minute(marker->minute_ms) && marker->entry >= 0 && marker->partition >= 0 &&
-	       marker->partition < marker->partitions && marker->flows >= 0 &&
-	       marker->packets >= 0 && marker->frames >= 0 && marker->non_ip >= 0 &&
-	       marker->malformed >= 0 && marker->not_dark >= 0 && marker->counted >= 0 &&
-	       marker->wire_bytes >= 0 && marker->interval_from_ns <= marker->interval_to_ns;
+	return is_minute(marker->minute_ms) && marker->part >= 0 && marker->partition >= 0 &&
+	       marker->partition < marker->partitions && figures_are_sound(marker) &&
+	       marker->interval_from_ns <= marker->interval_to_ns;
+}
+
+bool flow_is_plausible(const struct flow_record *flow)
+{
+	return flow->packets <= PACKETS_MAX && flow->bytes <= BYTES_MAX;
+}
+
+bool marker_is_plausible(const struct marker_record *marker)
+{
+	return marker->frames <= PACKETS_MAX && marker->non_ip <= PACKETS_MAX &&
+	       marker->malformed <= PACKETS_MAX && marker->malformed_ip_version <= PACKETS_MAX &&
+	       marker->malformed_header_cut <= PACKETS_MAX &&
+	       marker->malformed_header_length <= PACKETS_MAX &&
+	       marker->malformed_total_length <= PACKETS_MAX && marker->not_dark <= PACKETS_MAX &&
+	       marker->counted <= PACKETS_MAX && marker->wire_bytes <= BYTES_MAX &&
+	       marker->kernel_drops <= PACKETS_MAX && marker->interface_drops <= PACKETS_MAX &&
+	       marker->overflow <= PACKETS_MAX && marker->sketch_overflow <= PACKETS_MAX &&
+	       marker->lost_entries <= PACKETS_MAX && marker->lost_flows <= PACKETS_MAX &&
+	       marker->lost_packets <= PACKETS_MAX && marker->dark_sender_packets <= PACKETS_MAX &&
+	       marker->monitored_addresses <= (int64_t)UINT32_MAX + 1 &&
+	       marker->monitored_ipv6_prefixes <= UINT32_MAX;
 }
 
 static struct address address_of(struct bytes bytes)

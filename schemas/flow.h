@@ -113,6 +113,13 @@ struct marker_record marker_defaults(void);
 bool flow_is_sound(const struct flow_record *flow);
 bool marker_is_sound(const struct marker_record *marker);
 
+/**
+ * True when the figures can be one minute's. A sound record may still lie; added up, lies of this
+ * size would stop counters that are exact below 2^53.
+ */
+bool flow_is_plausible(const struct flow_record *flow);
+bool marker_is_plausible(const struct marker_record *marker);
+
 /** The actor, or the source when it differs, as an address. */
 struct address flow_actor(const struct flow_record *flow);
 struct address flow_source(const struct flow_record *flow);

@@ -31,7 +31,7 @@ static int tally_one(void *context, const struct origin *origin, const struct fl
 	return offline->tally.is_out_of_memory ? -ENOMEM : 0;
 }
 
-static int tally_books(
+static int tally_marker_asked(
 	void *context, const struct origin *origin, const struct marker_record *marker)
 {
 	struct offline *offline = context;
@@ -87,7 +87,7 @@ static int print_records(struct offline *offline, const char *path)
 
 static int print_report(struct offline *offline, const char *path)
 {
-	struct log_handler handler = { tally_one, tally_books, offline };
+	struct log_handler handler = { tally_one, tally_marker_asked, offline };
 	struct tally_options options = { .for_report = true,
 		.per = offline->query.per,
 		.day_offset_s = offline->query.day_offset_s };

@@ -386,30 +386,6 @@ static void add_as_names(struct builder *b)
 
 /* ---- ledgers ---- */
 
-/* clang-format off */
-static const struct {
-	const char *field;
-	size_t offset;
-} book_fields[] = {
-#define BOOK(member) { #member, offsetof(struct marker_record, member) }
-	BOOK(frames), BOOK(non_ip), BOOK(malformed), BOOK(malformed_ip_version), BOOK(malformed_header_cut),
-	BOOK(malformed_header_length), BOOK(malformed_total_length), BOOK(not_dark), BOOK(counted), BOOK(wire_bytes),
-	BOOK(kernel_drops), BOOK(interface_drops), BOOK(overflow), BOOK(sketch_overflow), BOOK(lost_entries),
-	BOOK(lost_flows), BOOK(lost_packets), BOOK(dark_sender_packets),
-#undef BOOK
-};
-/* clang-format on */
-
-#define BOOK_FIELDS (sizeof(book_fields) / sizeof(book_fields[0]))
-
-static int64_t book_value(const struct marker_record *books, size_t field)
-{
-	int64_t value;
-
-	memcpy(&value, (const uint8_t *)books + book_fields[field].offset, sizeof(value));
-	return value;
-}
-
 static void add_extreme(
 	struct builder *b, char letter, int64_t minute_s, const char *field, int64_t value)
 {
@@ -480,10 +456,10 @@ static void add_ledger(struct builder *b, const struct tally_ledger *ledger)
 	int64_t minute_s = ledger->minute_ms / 1000;
 
 	bucket_op(b, 'H', minute_s, "ledger", 'h');
-	count_word(b, BOOK_FIELDS);
-	for (size_t i = 0; i < BOOK_FIELDS; i++) {
-		text_word(b, book_fields[i].field);
-		number_word(b, (uint64_t)book_value(&ledger->books, i));
+	count_word(b, tally_book_count);
+	for (size_t i = 0; i < tally_book_count; i++) {
+		text_word(b, tally_books[i].name);
+		number_word(b, (uint64_t)tally_book_value(&ledger->books, i));
 	}
 	add_extreme(b, 'N', minute_s, "first_ns", ledger->books.first_ns);
 	add_extreme(b, 'X', minute_s, "last_ns", ledger->books.last_ns);

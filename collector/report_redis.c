@@ -298,20 +298,6 @@ static int load_tile(struct loader *loader, const struct tile *tile, enum dimens
 
 /* ---- ledger ---- */
 
-/* clang-format off */
-static const struct {
-	const char *field;
-	size_t offset;
-} book_fields[] = {
-#define BOOK(member) { #member, offsetof(struct marker_record, member) }
-	BOOK(frames), BOOK(non_ip), BOOK(malformed), BOOK(malformed_ip_version), BOOK(malformed_header_cut),
-	BOOK(malformed_header_length), BOOK(malformed_total_length), BOOK(not_dark), BOOK(counted), BOOK(wire_bytes),
-	BOOK(kernel_drops), BOOK(interface_drops), BOOK(overflow), BOOK(sketch_overflow), BOOK(lost_entries),
-	BOOK(lost_flows), BOOK(lost_packets), BOOK(dark_sender_packets), BOOK(first_ns), BOOK(last_ns),
-#undef BOOK
-};
-/* clang-format on */
-
 struct ledger_sum {
 	struct report *report;
 	struct marker_record books;
@@ -326,10 +312,11 @@ static void add_book(void *context, const char *field, const char *value)
 		sum->report->observed_ms += (uint64_t)number;
 	if (strcmp(field, "address_ms") == 0)
 		sum->report->address_ms += (uint64_t)number;
-	for (size_t i = 0; i < sizeof(book_fields) / sizeof(book_fields[0]); i++)
-		if (strcmp(book_fields[i].field, field) == 0)
-			memcpy((uint8_t *)&sum->books + book_fields[i].offset, &number,
-				sizeof(number));
+	if (strcmp(field, "first_ns") == 0)
+		sum->books.first_ns = number;
+	if (strcmp(field, "last_ns") == 0)
+		sum->books.last_ns = number;
+	tally_book_set(&sum->books, field, number);
 }
 
 static int load_ledger(struct loader *loader, const struct tile *tile)

@@ -399,33 +399,50 @@ static int64_t greatest(int64_t a, int64_t b)
 	return a > b ? a : b; /* null is the least of all */
 }
 
+/* clang-format off */
+#define BOOK(member) { #member, offsetof(struct marker_record, member) }
+const struct tally_book tally_books[] = {
+	BOOK(frames), BOOK(non_ip), BOOK(malformed), BOOK(malformed_ip_version), BOOK(malformed_header_cut),
+	BOOK(malformed_header_length), BOOK(malformed_total_length), BOOK(not_dark), BOOK(counted), BOOK(wire_bytes),
+	BOOK(kernel_drops), BOOK(interface_drops), BOOK(overflow), BOOK(sketch_overflow), BOOK(lost_entries),
+	BOOK(lost_flows), BOOK(lost_packets), BOOK(dark_sender_packets),
+};
+#undef BOOK
+/* clang-format on */
+
+const size_t tally_book_count = sizeof(tally_books) / sizeof(tally_books[0]);
+
+int64_t tally_book_value(const struct marker_record *books, size_t book)
+{
+	int64_t value;
+
+	memcpy(&value, (const uint8_t *)books + tally_books[book].offset, sizeof(value));
+	return value;
+}
+
+static void set_book(struct marker_record *books, size_t book, int64_t value)
+{
+	memcpy((uint8_t *)books + tally_books[book].offset, &value, sizeof(value));
+}
+
+void tally_book_set(struct marker_record *books, const char *name, int64_t value)
+{
+	for (size_t i = 0; i < tally_book_count; i++)
+		if (strcmp(tally_books[i].name, name) == 0)
+			set_book(books, i, value);
+}
+
 void tally_books_add(struct marker_record *into, const struct marker_record *from)
 {
-	into->frames += from->frames;
-	into->non_ip += from->non_ip;
-	into->malformed += from->malformed;
-	into->malformed_ip_version += from->malformed_ip_version;
-	into->malformed_header_cut += from->malformed_header_cut;
-	into->malformed_header_length += from->malformed_header_length;
-	into->malformed_total_length += from->malformed_total_length;
-	into->not_dark += from->not_dark;
-	into->counted += from->counted;
-	into->wire_bytes += from->wire_bytes;
+	for (size_t i = 0; i < tally_book_count; i++)
+		set_book(into, i, tally_book_value(into, i) + tally_book_value(from, i));
 	into->first_ns = least(into->first_ns, from->first_ns);
 	into->last_ns = greatest(into->last_ns, from->last_ns);
-	into->kernel_drops += from->kernel_drops;
-	into->interface_drops += from->interface_drops;
-	into->overflow += from->overflow;
-	into->sketch_overflow += from->sketch_overflow;
-	into->lost_entries += from->lost_entries;
-	into->lost_flows += from->lost_flows;
-	into->lost_packets += from->lost_packets;
 	into->gap_from_ns = least(into->gap_from_ns, from->gap_from_ns);
 	into->gap_to_ns = greatest(into->gap_to_ns, from->gap_to_ns);
 	into->monitored_addresses = greatest(into->monitored_addresses, from->monitored_addresses);
 	into->monitored_ipv6_prefixes =
 		greatest(into->monitored_ipv6_prefixes, from->monitored_ipv6_prefixes);
-	into->dark_sender_packets += from->dark_sender_packets;
 }
 
 void tally_marker(

@@ -123,3 +123,15 @@ const char *tally_as_name(struct tally *tally, uint32_t asn);
 
 /** Adds one ledger's figures to another's: sums, first and last, greatest of what is stated once. */
 void tally_books_add(struct marker_record *into, const struct marker_record *from);
+
+/** The ledger figures that are sums, by name: fields of a bucket's ledger in Redis. */
+struct tally_book {
+	const char *name;
+	size_t offset; /* of an int64_t in struct marker_record */
+};
+
+extern const struct tally_book tally_books[];
+extern const size_t tally_book_count;
+
+int64_t tally_book_value(const struct marker_record *books, size_t book);
+void tally_book_set(struct marker_record *books, const char *name, int64_t value);

@@ -9,13 +9,13 @@
 #include "collector/view.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 #include "collector/log_reader.h"
 #include "collector/message_records.h"
 #include "collector/redis_batch.h"
 #include "schemas/base/log.h"
 #include "schemas/base/signals.h"
+#include "schemas/base/timing.h"
 
 #define POLL_MS	   100
 #define RETRY_S	   1
@@ -28,8 +28,8 @@ struct count_partition {
 	bool is_positioned; /* `from` is what Redis has stored, and reading goes on from there */
 	bool is_stored;	    /* false: Redis has no watermark yet */
 	int64_t from;
-	int64_t next;	/* offset behind the last tallied message */
-	time_t since_s; /* when the batch began */
+	int64_t next;	 /* offset behind the last tallied message */
+	int64_t since_s; /* when the batch began */
 	struct tally tally;
 };
 
@@ -45,21 +45,13 @@ struct count_view {
 	struct count_partition *partitions;
 	uint32_t partition_count;
 	uint64_t batch_flows;
-	time_t batch_s;
-	time_t retry_at_s;
-	time_t verify_at_s;
+	int64_t batch_s;
+	int64_t retry_at_s;
+	int64_t verify_at_s;
 	uint64_t applied_flows, applied_batches;
 	struct message fatal; /* what cannot be cured by trying again */
 	bool is_failed;
 };
-
-static time_t now_s(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec;
-}
 
 static void forget(struct count_partition *partition)
 {
@@ -161,9 +153,9 @@ static void recover(struct count_view *view)
 	struct message msg = { 0 };
 	int rc;
 
-	if (now_s() < view->retry_at_s)
+	if (timing_now_s() < view->retry_at_s)
 		return;
-	view->retry_at_s = now_s() + RETRY_S;
+	view->retry_at_s = timing_now_s() + RETRY_S;
 	rc = redis_store_connect(view->store, true, &msg);
 	for (uint32_t i = 0; rc == 0 && i < view->partition_count; i++) {
 		struct count_partition *partition = &view->partitions[i];
@@ -251,9 +243,9 @@ static void verify(struct count_view *view)
 {
 	struct message msg = { 0 };
 
-	if (now_s() < view->verify_at_s)
+	if (timing_now_s() < view->verify_at_s)
 		return;
-	view->verify_at_s = now_s() + VERIFY_S;
+	view->verify_at_s = timing_now_s() + VERIFY_S;
 	for (uint32_t i = 0; i < view->partition_count; i++) {
 		struct count_partition *partition = &view->partitions[i];
 		int64_t stored = -1;
@@ -284,7 +276,7 @@ static bool is_due(const struct count_view *view, const struct count_partition *
 	if (!partition->is_positioned || partition->next == partition->from)
 		return false;
 	return tally->flows >= view->batch_flows || tally->actor_count >= ACTORS_MAX ||
-	       now_s() - partition->since_s >= view->batch_s;
+	       timing_now_s() - partition->since_s >= view->batch_s;
 }
 
 static void apply_due(struct count_view *view, bool all)
@@ -330,7 +322,7 @@ static void take(struct count_view *view, const struct log_message *message)
 	if (!partition->is_ours || !partition->is_positioned || message->offset < partition->next)
 		return; /* delivered before the seek took effect */
 	if (partition->next == partition->from)
-		partition->since_s = now_s();
+		partition->since_s = timing_now_s();
 	rc = message_records_decode(&view->records, message->value, &msg);
 	if (rc == FAIL_FORMAT) {
 		log_warning("poison message skipped partition=%u offset=%lld reason=\"%s\"",
@@ -417,7 +409,7 @@ int view_count_run(const struct config *config, const atomic_bool *stop, struct 
 		.stop = stop,
 		.lifetimes = redis_lifetimes_of(config),
 		.batch_flows = config_u64(config, OPT_COLLECTOR_BATCH_FLOWS),
-		.batch_s = (time_t)config_u64(config, OPT_COLLECTOR_BATCH_SECONDS),
+		.batch_s = (int64_t)config_u64(config, OPT_COLLECTOR_BATCH_SECONDS),
 	};
 	int rc = open_view(&view, msg);
 

@@ -11,13 +11,13 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "collector/enriched_json.h"
 #include "collector/log_reader.h"
 #include "collector/message_records.h"
 #include "schemas/base/json.h"
 #include "schemas/base/log.h"
+#include "schemas/base/timing.h"
 
 #define POLL_MS		 50
 #define RETRY_MS	 1000
@@ -51,14 +51,6 @@ struct enrich_view {
 	struct message fatal;
 	bool is_failed;
 };
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* Gives the partition's producer up; what it had open is aborted by the next one's init. */
 static void forget(struct enrich_partition *partition)
@@ -176,9 +168,9 @@ static void recover(struct enrich_view *view)
 {
 	struct message msg = { 0 };
 
-	if (now_ms() < view->retry_at_ms)
+	if (timing_now_ms() < view->retry_at_ms)
 		return;
-	view->retry_at_ms = now_ms() + RETRY_MS;
+	view->retry_at_ms = timing_now_ms() + RETRY_MS;
 	for (uint32_t i = 0; i < view->partition_count; i++) {
 		int rc;
 
@@ -255,8 +247,8 @@ static void commit(struct enrich_view *view, uint32_t number)
 
 static bool is_due(const struct enrich_partition *partition)
 {
-	return partition->is_open &&
-	       (partition->records >= BATCH_RECORDS || now_ms() - partition->since_ms >= BATCH_MS);
+	return partition->is_open && (partition->records >= BATCH_RECORDS ||
+					     timing_now_ms() - partition->since_ms >= BATCH_MS);
 }
 
 static enum kafka_outcome send_flow(
@@ -322,7 +314,7 @@ static void take(struct enrich_view *view, const struct log_message *message)
 	if (!partition->is_open) {
 		outcome = kafka_begin(partition->producer);
 		partition->is_open = outcome == KAFKA_DONE;
-		partition->since_ms = now_ms();
+		partition->since_ms = timing_now_ms();
 	}
 	if (outcome == KAFKA_DONE)
 		outcome = send_records(view, message);

@@ -13,9 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
-#include <time.h>
 
 #include "schemas/base/log.h"
+#include "schemas/base/timing.h"
 #include "sensor/ledger_json.h"
 
 #define INIT_TIMEOUT_MS	  30000 /* a replay waits so long for a broker at the start */
@@ -34,13 +34,6 @@ struct sender {
 	bool needs_another_pass;
 	struct buffer scratch;
 };
-
-static void pause_ms(long ms)
-{
-	struct timespec pause = { ms / 1000, ms % 1000 * 1000000 };
-
-	nanosleep(&pause, NULL);
-}
 
 static bool must_stop(const struct sender *sender)
 {
@@ -128,7 +121,7 @@ static int start_anew(struct sender *sender, struct message *msg)
 		if (rc == FAIL_STOPPED || must_stop(sender))
 			return FAIL_STOPPED;
 		log_warning("kafka does not answer, trying again error=\"%s\"", msg->text);
-		pause_ms(RETRY_PAUSE_MS);
+		timing_pause_ms(RETRY_PAUSE_MS);
 	}
 }
 
@@ -144,7 +137,7 @@ static int settle_cursor(struct sender *sender, const struct cursor *cursor, str
 			return 0;
 		}
 		if (outcome == KAFKA_ABORTED) {
-			pause_ms(RETRY_PAUSE_MS);
+			timing_pause_ms(RETRY_PAUSE_MS);
 			continue;
 		}
 		rc = start_anew(sender, msg);
@@ -172,7 +165,7 @@ static int introduce(struct sender *sender, struct message *msg)
 			return 0;
 		}
 		if (outcome == KAFKA_ABORTED) {
-			pause_ms(RETRY_PAUSE_MS);
+			timing_pause_ms(RETRY_PAUSE_MS);
 			continue;
 		}
 		rc = connect_producer(sender, msg);
@@ -415,7 +408,7 @@ int sender_send(struct sender *sender, struct entry *first, struct message *msg)
 			log_info("transaction aborted, sending again entry=%lld reason=\"%s\"",
 				(long long)sender->next_number,
 				kafka_producer_error(sender->producer));
-			pause_ms(RETRY_PAUSE_MS);
+			timing_pause_ms(RETRY_PAUSE_MS);
 			continue;
 		}
 		if (outcome == KAFKA_ANEW)

@@ -5,30 +5,15 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "schemas/base/log.h"
+#include "schemas/base/timing.h"
 
 #define POLL_MS		 100
 #define METADATA_TRY_MS	 2000
 #define NEW_TOPIC_MS	 8000 /* a topic just made is not known to every broker at once */
 #define ADMIN_TIMEOUT_MS 30000
 #define MS_PER_DAY	 86400000ULL
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static void pause_ms(long ms)
-{
-	struct timespec pause = { ms / 1000, ms % 1000 * 1000000 };
-
-	nanosleep(&pause, NULL);
-}
 
 static rd_kafka_t *client_of(const struct kafka_settings *settings, rd_kafka_type_t type,
 	const char *const (*properties)[2], size_t count, struct message *msg)
@@ -58,7 +43,7 @@ static int partitions_of(rd_kafka_t *client, const char *brokers, const char *to
 	int64_t deadline, uint32_t *out, struct message *msg)
 {
 	rd_kafka_topic_t *handle = rd_kafka_topic_new(client, topic, NULL);
-	int64_t unknown_deadline = now_ms() + NEW_TOPIC_MS;
+	int64_t unknown_deadline = timing_now_ms() + NEW_TOPIC_MS;
 	const char *reason = "no answer";
 	int rc = FAIL_REMOTE;
 
@@ -80,11 +65,12 @@ static int partitions_of(rd_kafka_t *client, const char *brokers, const char *to
 		rd_kafka_metadata_destroy(metadata);
 		if (*out > 0)
 			rc = 0;
-		if (err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART && now_ms() >= unknown_deadline)
+		if (err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART &&
+			timing_now_ms() >= unknown_deadline)
 			break;
 		if (rc != 0)
-			pause_ms(POLL_MS);
-	} while (rc != 0 && now_ms() < deadline);
+			timing_pause_ms(POLL_MS);
+	} while (rc != 0 && timing_now_ms() < deadline);
 	rd_kafka_topic_destroy(handle);
 	if (rc != 0)
 		message_set(msg, "kafka at %s: topic %s: %s", brokers, topic, reason);
@@ -102,7 +88,7 @@ int kafka_partition_count(const struct kafka_settings *settings, enum topic topi
 	if (client == NULL)
 		return FAIL_CONFIG;
 	rc = partitions_of(client, settings->brokers, topic_name(name, settings->prefix, topic),
-		now_ms() + timeout_ms, out, msg);
+		timing_now_ms() + timeout_ms, out, msg);
 	rd_kafka_destroy(client);
 	return rc;
 }
@@ -140,7 +126,7 @@ static int read_until(
 {
 	size_t before = out->size;
 
-	while (now_ms() < deadline) {
+	while (timing_now_ms() < deadline) {
 		rd_kafka_message_t *message = rd_kafka_consumer_poll(client, POLL_MS);
 		bool is_end = false;
 
@@ -167,7 +153,7 @@ static int uncommitted_end(const struct kafka_settings *settings, const char *to
 
 	if (client == NULL)
 		return FAIL_CONFIG;
-	while (err != RD_KAFKA_RESP_ERR_NO_ERROR && now_ms() < deadline)
+	while (err != RD_KAFKA_RESP_ERR_NO_ERROR && timing_now_ms() < deadline)
 		err = rd_kafka_query_watermark_offsets(
 			client, topic, partition, &low, out, METADATA_TRY_MS);
 	rd_kafka_destroy(client);
@@ -209,7 +195,7 @@ static int read_value(const struct kafka_settings *settings, const char *topic, 
 int kafka_last_value(const struct kafka_settings *settings, enum topic topic, const char *key,
 	int timeout_ms, struct buffer *out, struct message *msg)
 {
-	int64_t deadline = now_ms() + timeout_ms;
+	int64_t deadline = timing_now_ms() + timeout_ms;
 	char name[TOPIC_NAME_BYTES];
 	uint32_t partitions;
 	int rc;
@@ -326,8 +312,8 @@ static int check_topic(rd_kafka_t *client, rd_kafka_queue_t *queue,
 {
 	char policy[64];
 	uint32_t partitions;
-	int rc = partitions_of(
-		client, settings->brokers, name, now_ms() + ADMIN_TIMEOUT_MS, &partitions, msg);
+	int rc = partitions_of(client, settings->brokers, name, timing_now_ms() + ADMIN_TIMEOUT_MS,
+		&partitions, msg);
 
 	if (rc != 0)
 		return rc;

@@ -8,9 +8,9 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "schemas/base/log.h"
+#include "schemas/base/timing.h"
 
 #define INIT_TRY_MS    1000
 #define QUEUE_FULL_MS  50
@@ -78,21 +78,6 @@ int kafka_producer_create(struct kafka_producer **out, const struct kafka_settin
 	return 0;
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static void pause_ms(long ms)
-{
-	struct timespec pause = { ms / 1000, ms % 1000 * 1000000 };
-
-	nanosleep(&pause, NULL);
-}
-
 static void keep_error(struct kafka_producer *producer, const char *text)
 {
 	snprintf(producer->error, sizeof(producer->error), "%s", text);
@@ -101,7 +86,7 @@ static void keep_error(struct kafka_producer *producer, const char *text)
 int kafka_producer_init(struct kafka_producer *producer, int timeout_ms, const atomic_bool *stop,
 	struct message *msg)
 {
-	int64_t deadline = now_ms() + timeout_ms;
+	int64_t deadline = timing_now_ms() + timeout_ms;
 
 	for (;;) {
 		rd_kafka_error_t *error = rd_kafka_init_transactions(producer->client, INIT_TRY_MS);
@@ -114,7 +99,7 @@ int kafka_producer_init(struct kafka_producer *producer, int timeout_ms, const a
 		rd_kafka_error_destroy(error);
 		if (stop != NULL && *stop)
 			return FAIL_STOPPED;
-		if (!is_retriable || now_ms() >= deadline) {
+		if (!is_retriable || timing_now_ms() >= deadline) {
 			message_set(msg, "kafka at %s: %s", producer->brokers, producer->error);
 			return FAIL_REMOTE;
 		}
@@ -149,7 +134,7 @@ enum kafka_outcome kafka_abort(struct kafka_producer *producer)
 		rd_kafka_error_destroy(error);
 		if (!is_retriable)
 			break;
-		pause_ms(RETRY_PAUSE_MS);
+		timing_pause_ms(RETRY_PAUSE_MS);
 	}
 	return KAFKA_ANEW;
 }
@@ -219,7 +204,7 @@ static rd_kafka_resp_err_t produce(
 
 enum kafka_outcome kafka_send(struct kafka_producer *producer, const struct kafka_message *message)
 {
-	int64_t deadline = now_ms() + KAFKA_TRANSACTION_TIMEOUT_MS;
+	int64_t deadline = timing_now_ms() + KAFKA_TRANSACTION_TIMEOUT_MS;
 	char topic[TOPIC_NAME_BYTES];
 	rd_kafka_resp_err_t err;
 
@@ -228,7 +213,7 @@ enum kafka_outcome kafka_send(struct kafka_producer *producer, const struct kafk
 		err = produce(producer, topic, message);
 		if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
 			return KAFKA_DONE;
-		if (err != RD_KAFKA_RESP_ERR__QUEUE_FULL || now_ms() >= deadline)
+		if (err != RD_KAFKA_RESP_ERR__QUEUE_FULL || timing_now_ms() >= deadline)
 			break;
 		rd_kafka_poll(producer->client, QUEUE_FULL_MS);
 	}

@@ -344,14 +344,6 @@ void flow_entry_sketch(const struct flow_entry *entry, struct sketch *out)
 	out->form = (uint8_t)block->form;
 }
 
-unsigned flow_entry_destinations_few(const struct flow_entry *entry, uint32_t *only)
-{
-	*only = (uint32_t)(entry->destinations >> 32);
-	if (entry->destinations == 0)
-		return 0;
-	return (entry->destinations & (1 | SINGLE_SATURATED)) == 1 ? 1 : 2;
-}
-
 /* ---- table ---- */
 
 static uint32_t stride_of(uint32_t key_bytes)

@@ -138,6 +138,3 @@ void flow_entry_prefetch(const struct flow_entry *entry);
 
 /** Unpacks an entry's distinct destinations. */
 void flow_entry_sketch(const struct flow_entry *entry, struct sketch *out);
-
-/** Number of distinct destinations when it is one or none, else 2: the cheap question. */
-unsigned flow_entry_destinations_few(const struct flow_entry *entry, uint32_t *only);

@@ -357,7 +357,6 @@ static void test_flow_table_destinations_are_exact_up_to_64(void **state)
 		struct scene *scene = scene_create(1, 10, PLENTY);
 		struct sketch *direct = calloc(1, sizeof(*direct));
 		const struct flow_entry **entries;
-		uint32_t only = 0;
 		size_t number;
 
 		assert_non_null(direct);
@@ -373,8 +372,6 @@ static void test_flow_table_destinations_are_exact_up_to_64(void **state)
 		assert_int_equal(destinations_of(entries[0]), sketch_count(direct));
 		if (distinct <= SKETCH_LIST_MAX)
 			assert_int_equal(destinations_of(entries[0]), distinct);
-		assert_int_equal(
-			flow_entry_destinations_few(entries[0], &only), distinct == 1 ? 1 : 2);
 		assert_int_equal(flow_table_sketch_overflow(scene->table), 0);
 		free(entries);
 		free(direct);

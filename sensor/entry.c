@@ -14,10 +14,9 @@
 #include "schemas/base/log.h"
 #include "schemas/base/signals.h"
 
-#define MESSAGE_CUT_BYTES (768u << 10) /* below brokers' usual limit of 1 MiB before compression */
-#define PARTS_REMEMBERED  65536	       /* minutes whose next part number is known; a power of two */
-#define ITEMS_AHEAD	  12	       /* entries asked from memory before they are encoded */
-#define RUN_SMALL	  16	       /* runs up to this length are sorted by insertion */
+#define PARTS_REMEMBERED 65536 /* minutes whose next part number is known; a power of two */
+#define ITEMS_AHEAD	 12    /* entries asked from memory before they are encoded */
+#define RUN_SMALL	 16    /* runs up to this length are sorted by insertion */
 
 struct item {
 	uint64_t actor; /* first eight bytes of it, most significant first */
@@ -97,19 +96,42 @@ int entry_closer_create(struct entry_closer **out, const struct entry_closer_opt
 	closer->totals.range_count = ranges;
 	closer->totals.range_packets = calloc(ranges + 1, sizeof(uint64_t));
 	closer->parts = calloc(PARTS_REMEMBERED, sizeof(*closer->parts));
-	closer->part.records = calloc(options->partitions, sizeof(*closer->part.records));
-	closer->part.record_counts =
-		calloc(options->partitions, sizeof(*closer->part.record_counts));
 	if (!options->is_file)
 		container_header(&closer->header, &options->origin);
 	if (closer->totals.range_packets == NULL || closer->parts == NULL ||
-		closer->part.records == NULL || closer->part.record_counts == NULL ||
-		closer->header.failed) {
+		closer->header.failed ||
+		entry_closer_set_partitions(closer, options->partitions) != 0) {
 		entry_closer_destroy(closer);
 		return -ENOMEM;
 	}
 	*out = closer;
 	return 0;
+}
+
+int entry_closer_set_partitions(struct entry_closer *closer, uint32_t partitions)
+{
+	struct buffer *records = calloc(partitions, sizeof(*records));
+	uint32_t *counts = calloc(partitions, sizeof(*counts));
+
+	if (records == NULL || counts == NULL) {
+		free(records);
+		free(counts);
+		return -ENOMEM;
+	}
+	for (uint32_t i = 0; closer->part.records != NULL && i < closer->options.partitions; i++)
+		buffer_fini(&closer->part.records[i]);
+	free(closer->part.records);
+	free(closer->part.record_counts);
+	closer->part.records = records;
+	closer->part.record_counts = counts;
+	closer->options.partitions = partitions;
+	return 0;
+}
+
+void entry_closer_set_darknet(struct entry_closer *closer, const struct darknet *darknet)
+{
+	closer->options.darknet = darknet;
+	closer->totals.range_count = 0; /* sums by range would be of different ranges */
 }
 
 void entry_closer_destroy(struct entry_closer *closer)

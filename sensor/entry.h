@@ -11,7 +11,8 @@
 #include "schemas/container.h"
 #include "sensor/window.h"
 
-#define ENTRY_CUT_BYTES (16u << 20) /* DESIGN, "The log": an entry is one Kafka transaction */
+#define ENTRY_CUT_BYTES	  (16u << 20)  /* DESIGN, "The log": an entry is one Kafka transaction */
+#define MESSAGE_CUT_BYTES (768u << 10) /* below brokers' usual limit of 1 MiB before compression */
 
 /** One message of flows. */
 struct entry_message {
@@ -64,6 +65,15 @@ struct entry_closer;
 int entry_closer_create(
 	struct entry_closer **out, const struct entry_closer_options *options) MUST_CHECK;
 void entry_closer_destroy(struct entry_closer *closer);
+
+/** Entries closed from here on have so many partitions. @return 0 or -ENOMEM */
+int entry_closer_set_partitions(struct entry_closer *closer, uint32_t partitions) MUST_CHECK;
+
+/**
+ * The windows closed from here on were counted with these ranges. The former ones must stay as long
+ * as entries do that name them.
+ */
+void entry_closer_set_darknet(struct entry_closer *closer, const struct darknet *darknet);
 
 /** The interval in which this part of the minute was captured, and what is closed after it. */
 struct entry_interval {

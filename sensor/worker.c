@@ -5,6 +5,7 @@
  */
 #include "sensor/worker.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "schemas/base/bytes.h"
@@ -79,6 +80,12 @@ void worker_destroy(struct worker *worker)
 	summary_destroy(worker->summary);
 	free(worker->budgets);
 	free(worker);
+}
+
+void worker_set_darknet(struct worker *worker, const struct darknet *darknet)
+{
+	assert(worker->windows.count == 0); /* they count by range */
+	worker->options.darknet = darknet;
 }
 
 struct window_set *worker_windows(struct worker *worker)

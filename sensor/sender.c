@@ -5,6 +5,7 @@
  * - A crash inside a transaction: init_transactions of the next instance aborts it.
  * - A producer that is fenced, timed out or uncertain: a new one fences it, then the cursor says
  *   whether the entry is in. The cursor is read up to the end that uncommitted readers see.
+ * - A topic made anew with another number of partitions: each new producer asks, and ends us.
  * - A second sensor of the same name: it has committed its own instance id to the cursor before
  *   anything else; whoever then reads a foreign id ends, the other goes on.
  */
@@ -20,6 +21,7 @@
 
 #define INIT_TIMEOUT_MS	  30000 /* a replay waits so long for a broker at the start */
 #define CURSOR_TIMEOUT_MS 60000 /* others' open transactions end within the transaction timeout */
+#define TOPIC_TIMEOUT_MS  5000
 #define RETRY_PAUSE_MS	  500
 
 struct sender {
@@ -37,7 +39,7 @@ struct sender {
 
 static bool must_stop(const struct sender *sender)
 {
-	return !sender->options.is_live && *sender->options.stop;
+	return *sender->options.stop;
 }
 
 /* ---- connecting ---- */
@@ -58,6 +60,24 @@ static int read_cursor(struct sender *sender, struct message *msg)
 	return rc;
 }
 
+/* The number of partitions never changes: flows would lie where nobody looks for them. */
+static int check_partitions(const struct sender *sender, struct message *msg)
+{
+	const struct kafka_settings *kafka = &sender->options.kafka;
+	char name[TOPIC_NAME_BYTES];
+	uint32_t partitions;
+	int rc = kafka_partition_count(kafka, TOPIC_FLOWS, TOPIC_TIMEOUT_MS, &partitions, msg);
+
+	if (rc != 0 || partitions == sender->options.partitions)
+		return rc;
+	message_set(msg,
+		"topic %s has %u partitions, it had %u; the number never changes: use another "
+		"--topic-prefix",
+		topic_name(name, kafka->prefix, TOPIC_FLOWS), partitions,
+		sender->options.partitions);
+	return FAIL_FORMAT;
+}
+
 static int connect_producer(struct sender *sender, struct message *msg)
 {
 	int rc;
@@ -69,6 +89,8 @@ static int connect_producer(struct sender *sender, struct message *msg)
 	if (rc == 0)
 		rc = kafka_producer_init(
 			sender->producer, INIT_TIMEOUT_MS, sender->options.stop, msg);
+	if (rc == 0)
+		rc = check_partitions(sender, msg);
 	return rc != 0 ? rc : read_cursor(sender, msg);
 }
 
@@ -107,7 +129,7 @@ static int start_anew(struct sender *sender, struct message *msg)
 		log_info("starting anew with another producer reason=\"%s\"",
 			kafka_producer_error(sender->producer));
 		rc = connect_producer(sender, msg);
-		if (rc == FAIL_CONFIG || rc == -ENOMEM)
+		if (rc == FAIL_CONFIG || rc == FAIL_FORMAT || rc == -ENOMEM)
 			return rc;
 		if (rc == 0 && strcmp(sender->cursor.instance, sender->instance) == 0)
 			return 0;
@@ -136,6 +158,8 @@ static int settle_cursor(struct sender *sender, const struct cursor *cursor, str
 			sender->cursor = *cursor;
 			return 0;
 		}
+		if (must_stop(sender))
+			return FAIL_STOPPED;
 		if (outcome == KAFKA_ABORTED) {
 			timing_pause_ms(RETRY_PAUSE_MS);
 			continue;
@@ -164,6 +188,8 @@ static int introduce(struct sender *sender, struct message *msg)
 			sender->cursor = cursor;
 			return 0;
 		}
+		if (must_stop(sender))
+			return FAIL_STOPPED;
 		if (outcome == KAFKA_ABORTED) {
 			timing_pause_ms(RETRY_PAUSE_MS);
 			continue;

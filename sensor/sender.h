@@ -19,7 +19,7 @@ struct sender_options {
 	const char *settings;			       /* replays: replay_settings */
 	char transactional_id[TRANSACTIONAL_ID_BYTES]; /* also the cursor's key */
 	uint32_t partitions;
-	const atomic_bool *stop;
+	const atomic_bool *stop; /* set from outside: gives up, also what is not sent */
 };
 
 struct sender;
@@ -28,7 +28,7 @@ struct sender;
  * Fences earlier instances, reads the cursor, commits this instance's id.
  *
  * @return 0, FAIL_REMOTE, FAIL_STOPPED, or FAIL_FORMAT with `msg` when the replay began with other
- *         settings
+ *         settings, or the topic has another number of partitions
  */
 int sender_open(struct sender **out, const struct sender_options *options, struct origin *origin,
 	struct message *msg) MUST_CHECK;
@@ -37,7 +37,8 @@ int sender_open(struct sender **out, const struct sender_options *options, struc
  * Sends entries, chained by `next`, in one transaction; those that the cursor shows to be committed
  * are skipped. Tries until all are in, with new producers where needed.
  *
- * @return 0, FAIL_FENCED when a second sensor of this name is at work, FAIL_STOPPED, -ENOMEM
+ * @return 0, FAIL_FENCED when a second sensor of this name is at work, FAIL_FORMAT when the topic's
+ *         number of partitions changed, FAIL_STOPPED, -ENOMEM
  */
 int sender_send(struct sender *sender, struct entry *first, struct message *msg) MUST_CHECK;
 

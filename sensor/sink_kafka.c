@@ -2,8 +2,10 @@
  * The queue between closing minutes and sending them. It is the seam for a spool on disk: entries
  * go in at one end and out at the other, in order, one at a time.
  *
- * A replay never drops: when the broker is slow, taking an entry waits and so reading stops. Live,
- * the queue is bounded; beyond that the oldest minute goes and the next ledger names it.
+ * A replay connects first, and never drops: when the broker is slow, taking an entry waits and so
+ * reading stops. Live, capture waits for nobody: the sending thread connects, and until then
+ * entries queue up in one partition and are dealt out when the log's number of partitions is
+ * known. The queue is bounded; beyond that the oldest minute goes and the next ledger names it.
  */
 #include "sensor/sink_kafka.h"
 
@@ -12,12 +14,16 @@
 
 #include "schemas/base/log.h"
 #include "schemas/base/timing.h"
+#include "sensor/entry_split.h"
 #include "sensor/replay_id.h"
 #include "sensor/sender.h"
 
 #define BROKER_WAIT_MS	   30000 /* a replay waits so long for a broker at the start */
 #define STALL_LIMIT_S	   300	 /* and so long once connected */
+#define LIVE_TRY_MS	   3000	 /* live: one question whether a broker is there */
 #define LIVE_DRAIN_S	   10	 /* SIGTERM to exit is 15 s; capture needs its share */
+#define CLOSE_WAIT_S	   4	 /* for the sending thread to see that it is to end */
+#define WAITING_SAID_S	   60	 /* how often a log tells that it still waits */
 #define REPLAY_QUEUE_BYTES (64u << 20)
 #define TRANSACTION_ENTRIES                                                                        \
 	500 /* whole entries in one transaction: an archive's quiet minutes are many and small */
@@ -25,20 +31,26 @@
 
 struct kafka_sink {
 	struct sink sink;
-	struct sender *sender;
+	struct sender *sender; /* live: made by the sending thread */
+	struct sender_options options;
+	struct origin origin;
 	bool is_live;
 	size_t queue_bytes_max;
 	const atomic_bool *stop;
 	pthread_t thread;
-	bool is_started;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
+	/* any thread, atomic */
+	atomic_uint partitions; /* of the flows topic; 0 not yet known */
+	atomic_bool gives_up;	/* the sending thread is to end although not all is sent */
 	/* under the lock */
+	bool is_started;
 	struct entry *first, *last;
 	size_t queue_bytes;
 	bool is_sending;
 	bool is_ending;
-	int rc; /* of the sender, once it failed */
+	bool stays_open; /* a replay: what comes behind is still to be read */
+	int rc;		 /* of the sender, once it failed */
 	struct message msg;
 	int64_t last_progress_s;
 };
@@ -200,15 +212,71 @@ static void destroy_batch(struct entry *entry)
 	}
 }
 
+/* Under the lock; the first failure is the one that is told. */
+static void fail(struct kafka_sink *kafka, int rc, const struct message *msg)
+{
+	if (kafka->rc != 0)
+		return;
+	kafka->rc = rc;
+	kafka->msg = *msg;
+}
+
+static void say_waiting(int64_t *said_s, const struct message *msg)
+{
+	if (*said_s != 0 && timing_now_s() - *said_s < WAITING_SAID_S)
+		return;
+	*said_s = timing_now_s();
+	log_warning("waiting for kafka, minutes are kept in memory error=\"%s\"", msg->text);
+}
+
+/* Live: until a broker answers, or the sensor ends. */
+static int connect_live(struct kafka_sink *kafka, struct message *msg)
+{
+	int64_t said_s = 0;
+
+	for (;;) {
+		uint32_t partitions = 0;
+		int rc = kafka_partition_count(
+			&kafka->options.kafka, TOPIC_FLOWS, LIVE_TRY_MS, &partitions, msg);
+
+		if (rc == 0) {
+			kafka->options.partitions = partitions;
+			kafka->partitions = partitions;
+			rc = sender_open(&kafka->sender, &kafka->options, &kafka->origin, msg);
+		}
+		if (rc == 0 && said_s != 0)
+			log_info("kafka answers partitions=%u", partitions);
+		if (rc != FAIL_REMOTE)
+			return rc;
+		if (kafka->gives_up)
+			return FAIL_STOPPED;
+		say_waiting(&said_s, msg);
+		timing_pause_ms(RETRY_PAUSE_MS);
+	}
+}
+
+/* Entries that were closed before the number of partitions was known are dealt out first. */
+static int send_batch(struct kafka_sink *kafka, struct entry *batch, struct message *msg)
+{
+	int rc = 0;
+
+	for (struct entry *entry = batch; rc == 0 && entry != NULL; entry = entry->next)
+		if (entry->partitions != kafka->options.partitions)
+			rc = entry_split(entry, kafka->options.partitions);
+	return rc != 0 ? rc : sender_send(kafka->sender, batch, msg);
+}
+
 static void *send_entries(void *context)
 {
 	struct kafka_sink *kafka = context;
 	struct message msg = { 0 };
+	int rc = kafka->is_live ? connect_live(kafka, &msg) : 0;
 
 	pthread_mutex_lock(&kafka->lock);
+	if (rc != 0)
+		fail(kafka, rc, &msg);
 	while (kafka->rc == 0 && !(kafka->is_ending && kafka->first == NULL)) {
 		struct entry *batch;
-		int rc;
 
 		if (kafka->first == NULL) {
 			pthread_cond_wait(&kafka->changed, &kafka->lock);
@@ -217,20 +285,19 @@ static void *send_entries(void *context)
 		batch = pop_batch(kafka);
 		kafka->is_sending = true;
 		pthread_mutex_unlock(&kafka->lock);
-		rc = sender_send(kafka->sender, batch, &msg);
+		rc = send_batch(kafka, batch, &msg);
 		destroy_batch(batch);
 		pthread_mutex_lock(&kafka->lock);
 		kafka->is_sending = false;
 		kafka->last_progress_s = timing_now_s();
-		if (rc != 0) {
-			kafka->rc = rc;
-			kafka->msg = msg;
-		}
+		if (rc != 0)
+			fail(kafka, rc, &msg);
 		pthread_cond_broadcast(&kafka->changed);
 	}
-	if (kafka->rc == 0) {
-		kafka->rc = sender_finish(kafka->sender, &kafka->msg);
-		kafka->is_ending = kafka->rc != 0;
+	if (kafka->rc == 0 && !kafka->stays_open) {
+		rc = sender_finish(kafka->sender, &msg);
+		if (rc != 0)
+			fail(kafka, rc, &msg);
 	}
 	kafka->is_started = false; /* the thread is about to end */
 	pthread_cond_broadcast(&kafka->changed);
@@ -265,6 +332,7 @@ static int kafka_finish(struct sink *sink, struct message *msg)
 			fail_stalled(kafka);
 		else if (kafka->is_live && timing_now_s() >= deadline_s) {
 			kafka->rc = FAIL_REMOTE;
+			kafka->gives_up = true;
 			message_set(&kafka->msg, "kafka did not take the last minutes in time; the "
 						 "next start names the gap");
 		} else
@@ -283,13 +351,17 @@ static int kafka_finish(struct sink *sink, struct message *msg)
 static void kafka_close(struct sink *sink)
 {
 	struct kafka_sink *kafka = (struct kafka_sink *)sink;
+	int64_t deadline_s = timing_now_s() + CLOSE_WAIT_S;
 	bool is_running;
 
 	pthread_mutex_lock(&kafka->lock);
+	kafka->gives_up = true;
 	if (kafka->rc == 0 && kafka->is_started)
 		kafka->rc = FAIL_STOPPED;
 	pthread_cond_broadcast(&kafka->changed);
-	is_running = kafka->is_started && kafka->is_sending;
+	while (kafka->is_started && timing_now_s() < deadline_s)
+		wait_a_little(kafka);
+	is_running = kafka->is_started;
 	pthread_mutex_unlock(&kafka->lock);
 	if (is_running) {
 		pthread_detach(kafka->thread);
@@ -302,55 +374,66 @@ static void kafka_close(struct sink *sink)
 	free(kafka);
 }
 
-static int find_partitions(const struct kafka_settings *settings, bool is_live,
-	const atomic_bool *stop, uint32_t *out, struct message *msg)
+/* A replay's records depend on the number of partitions: it connects before it reads. */
+static int connect_replay(
+	struct kafka_sink *kafka, const struct config *config, struct message *msg)
 {
-	struct timespec pause = { RETRY_PAUSE_MS / 1000, 0 };
+	struct sender_options *options = &kafka->options;
+	char settings[SETTINGS_TEXT_BYTES];
+	int rc = kafka_partition_count(
+		&options->kafka, TOPIC_FLOWS, BROKER_WAIT_MS, &options->partitions, msg);
 
-	for (;;) {
-		int rc = kafka_partition_count(settings, TOPIC_FLOWS,
-			is_live ? BROKER_WAIT_MS / 10 : BROKER_WAIT_MS, out, msg);
-
-		if (rc != FAIL_REMOTE || !is_live || *stop)
-			return rc == FAIL_REMOTE && *stop ? FAIL_STOPPED : rc;
-		log_warning("waiting for kafka, nothing is captured yet error=\"%s\"", msg->text);
-		nanosleep(&pause, NULL);
-	}
+	if (rc != 0)
+		return rc == FAIL_REMOTE && *kafka->stop ? FAIL_STOPPED : rc;
+	kafka->partitions = options->partitions;
+	replay_settings(settings, sizeof(settings), config, options->partitions);
+	options->settings = settings;
+	rc = sender_open(&kafka->sender, options, &kafka->origin, msg);
+	options->settings = NULL;
+	return rc;
 }
 
-int sink_kafka_open(struct sink **out, const struct config *config, const atomic_bool *stop,
-	struct origin *origin, uint32_t *partitions, struct message *msg)
+static struct kafka_sink *make_sink(
+	const struct config *config, const atomic_bool *stop, const struct origin *origin)
 {
-	struct sender_options options = { .kafka = kafka_settings_of(config),
-		.stop = stop,
-		.wants_again = config_bool(config, OPT_SENSOR_AGAIN) };
-	char settings[SETTINGS_TEXT_BYTES];
-	struct kafka_sink *kafka;
-	int rc;
+	struct kafka_sink *kafka = calloc(1, sizeof(*kafka));
+	struct sender_options *options;
 
-	options.is_live = strcmp(origin->timeline, TIMELINE_LIVE) == 0;
-	rc = find_partitions(&options.kafka, options.is_live, stop, partitions, msg);
-	if (rc != 0)
-		return rc;
-	options.partitions = *partitions;
-	replay_settings(settings, sizeof(settings), config, *partitions);
-	options.settings = settings;
-	snprintf(options.transactional_id, sizeof(options.transactional_id), "%s.%s.%s",
-		options.kafka.prefix, options.is_live ? "sensor" : "replay",
-		options.is_live ? origin->sensor : origin->timeline);
-	kafka = calloc(1, sizeof(*kafka));
 	if (kafka == NULL)
-		return -ENOMEM;
+		return NULL;
 	kafka->sink = (struct sink){ kafka_take, kafka_finish, kafka_close };
-	kafka->is_live = options.is_live;
+	kafka->is_live = strcmp(origin->timeline, TIMELINE_LIVE) == 0;
 	kafka->stop = stop;
+	kafka->origin = *origin;
 	kafka->queue_bytes_max =
 		kafka->is_live ? config_u64(config, OPT_SENSOR_QUEUE_BYTES) : REPLAY_QUEUE_BYTES;
 	pthread_mutex_init(&kafka->lock, NULL);
 	pthread_cond_init(&kafka->changed, NULL);
 	kafka->last_progress_s = timing_now_s();
-	rc = sender_open(&kafka->sender, &options, origin, msg);
+	options = &kafka->options;
+	options->kafka = kafka_settings_of(config);
+	options->is_live = kafka->is_live;
+	options->wants_again = config_bool(config, OPT_SENSOR_AGAIN);
+	options->stop = kafka->is_live ? &kafka->gives_up : stop;
+	snprintf(options->transactional_id, sizeof(options->transactional_id), "%s.%s.%s",
+		options->kafka.prefix, kafka->is_live ? "sensor" : "replay",
+		kafka->is_live ? origin->sensor : origin->timeline);
+	return kafka;
+}
+
+int sink_kafka_open(struct sink **out, const struct config *config, const atomic_bool *stop,
+	struct origin *origin, uint32_t *partitions, struct message *msg)
+{
+	struct kafka_sink *kafka = make_sink(config, stop, origin);
+	int rc;
+
+	if (kafka == NULL)
+		return -ENOMEM;
+	rc = kafka->is_live ? kafka_check_settings(&kafka->options.kafka, msg)
+			    : connect_replay(kafka, config, msg);
 	if (rc == 0) {
+		*origin = kafka->origin;
+		*partitions = kafka->is_live ? 1 : kafka->options.partitions;
 		kafka->is_started = true;
 		rc = pthread_create(&kafka->thread, NULL, send_entries, kafka) == 0 ? 0 : -EAGAIN;
 	}
@@ -361,6 +444,20 @@ int sink_kafka_open(struct sink **out, const struct config *config, const atomic
 	}
 	*out = &kafka->sink;
 	return 0;
+}
+
+uint32_t sink_kafka_partitions(const struct sink *sink)
+{
+	return ((const struct kafka_sink *)sink)->partitions;
+}
+
+void sink_kafka_stay_open(struct sink *sink)
+{
+	struct kafka_sink *kafka = (struct kafka_sink *)sink;
+
+	pthread_mutex_lock(&kafka->lock);
+	kafka->stays_open = true;
+	pthread_mutex_unlock(&kafka->lock);
 }
 
 bool sink_kafka_needs_another_pass(const struct sink *sink)

@@ -23,13 +23,26 @@ int sink_kafka_origin(
 	struct origin *out, const struct config *config, struct message *msg) MUST_CHECK;
 
 /**
- * Connects: checks the topics, fences an earlier self, reads the cursor. `origin->boot` is set for
- * replays (number of the run), `*partitions` to the topic's.
+ * Opens the sink. A replay connects before it returns: the topics are checked, an earlier self is
+ * fenced, the cursor is read; `origin->boot` becomes the number of the run, `*partitions` the
+ * topic's. Live connecting is left to the sending thread, which tries until it succeeds: `*partitions`
+ * is 1, sink_kafka_partitions tells the topic's number later, and entries with another number are
+ * dealt out anew before they are sent.
  *
- * @return 0, FAIL_REMOTE, FAIL_USAGE (other shaping settings than this replay began with)
+ * @return 0, FAIL_CONFIG (settings that librdkafka refuses); replays also FAIL_REMOTE, FAIL_FORMAT
+ *         (other shaping settings than this replay began with)
  */
 int sink_kafka_open(struct sink **out, const struct config *config, const atomic_bool *stop,
 	struct origin *origin, uint32_t *partitions, struct message *msg) MUST_CHECK;
+
+/** Partitions of the flows topic; 0 while no broker has answered yet. */
+uint32_t sink_kafka_partitions(const struct sink *sink);
+
+/**
+ * A replay whose input broke off: finishing sends what was taken and does not call the replay
+ * complete, so that the next run goes on behind it.
+ */
+void sink_kafka_stay_open(struct sink *sink);
 
 /** True when --again had to finish an earlier run first: open again and read once more. */
 bool sink_kafka_needs_another_pass(const struct sink *sink);

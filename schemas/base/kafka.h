@@ -30,6 +30,9 @@ struct kafka_settings {
 
 struct kafka_settings kafka_settings_of(const struct config *config);
 
+/** Lets librdkafka read the settings, without any server. @return 0, FAIL_CONFIG with `msg` */
+int kafka_check_settings(const struct kafka_settings *settings, struct message *msg) MUST_CHECK;
+
 struct kafka_header {
 	const char *name;
 	const char *value;

@@ -38,6 +38,16 @@ static rd_kafka_t *client_of(const struct kafka_settings *settings, rd_kafka_typ
 	return client;
 }
 
+int kafka_check_settings(const struct kafka_settings *settings, struct message *msg)
+{
+	rd_kafka_t *client = client_of(settings, RD_KAFKA_PRODUCER, NULL, 0, msg);
+
+	if (client == NULL)
+		return FAIL_CONFIG;
+	rd_kafka_destroy(client);
+	return 0;
+}
+
 /* Asks for a topic's metadata until it is there or time is up. */
 static int partitions_of(rd_kafka_t *client, const char *brokers, const char *topic,
 	int64_t deadline, uint32_t *out, struct message *msg)

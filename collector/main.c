@@ -110,6 +110,17 @@ static int end_views(struct running_view *running, size_t count, struct message 
 	return rc;
 }
 
+/* SIGHUP: the log level. Files of geography are opened anew by themselves when they are replaced. */
+static void reload(int argc, char **argv)
+{
+	struct config *config = reload_read(PROGRAM_COLLECTOR, argc, argv);
+
+	if (config == NULL)
+		return;
+	reload_accept(config, "the log level is");
+	config_destroy(config);
+}
+
 static int run_views(const struct config *config, int argc, char **argv, struct message *msg)
 {
 	struct running_view running[VIEWS_MAX];
@@ -128,7 +139,7 @@ static int run_views(const struct config *config, int argc, char **argv, struct 
 	while (rc == 0 && !signals_stop && !any_is_over(running, count)) {
 		pause_shortly();
 		if (signals_take_reload())
-			reload_check(PROGRAM_COLLECTOR, argc, argv);
+			reload(argc, argv);
 	}
 	if (rc != 0)
 		return rc;

@@ -27,13 +27,19 @@
 #define MINUTES_MAX	(WINDOWS_MAX + 2)
 #define DRAIN_READS_MAX 100000 /* at the end: a bound, a ring of 64 MiB needs about a thousand */
 
-enum request { REQUEST_NONE, REQUEST_CLOSE, REQUEST_STOP };
+enum request {
+	REQUEST_NONE,
+	REQUEST_CLOSE,	/* the minutes that are over */
+	REQUEST_RANGES, /* everything that is open; other dark ranges from here on */
+	REQUEST_STOP,
+};
 
 struct live;
 
 struct live_worker {
 	struct live *live;
 	struct worker *worker;
+	const struct darknet *darknet; /* that it counts by */
 	pthread_t thread;
 	bool is_running;
 	int wake_fd;
@@ -52,9 +58,8 @@ struct live_worker {
 struct live {
 	const struct config *config;
 	struct entry_closer *closer;
-	const atomic_bool *stop;
-	void (*tick)(void *context);
-	void *context;
+	const struct live_owner *owner;
+	const struct darknet *darknet; /* that holds from now on */
 	size_t interface_count;
 	uint32_t snap_bytes;
 	struct live_worker *workers;
@@ -64,6 +69,7 @@ struct live {
 	enum request request;
 	unsigned request_number;
 	unsigned answers;
+	bool is_changing;	/* to other dark ranges */
 	uint64_t close_through; /* minute */
 	uint64_t started_ns;
 	uint64_t closed;     /* number of the first minute that is not closed */
@@ -85,6 +91,9 @@ static void hand_over(struct live_worker *member, struct window *window)
 	struct live *live = member->live;
 
 	pthread_mutex_lock(&live->lock);
+	/* counted with the new ranges: not among what is just being closed with the former ones */
+	while (live->is_changing && member->darknet == live->darknet)
+		pthread_cond_wait(&live->changed, &live->lock);
 	if (member->handed_count < sizeof(member->handed) / sizeof(member->handed[0])) {
 		member->handed[member->handed_count++] = window;
 	} else {
@@ -176,11 +185,11 @@ static void count_drops(struct live_worker *member, struct ledger *ledger)
 	}
 }
 
-/* Closes the minutes up to `through`; at the end also younger ones, which frames may have begun
- * that arrived between the request and the stop of the capture. */
-static void close_windows(struct live_worker *member, uint64_t through, bool is_end)
+/* Closes the minutes up to `through`, or `all`, also younger ones, which frames may have begun that
+ * arrived between the request and here. */
+static void close_windows(struct live_worker *member, uint64_t through, bool all)
 {
-	uint64_t take_through = is_end ? UINT64_MAX : through;
+	uint64_t take_through = all ? UINT64_MAX : through;
 	struct window *window;
 
 	if (window_set_find(worker_windows(member->worker), through) == NULL &&
@@ -234,6 +243,16 @@ static enum request take_request(struct live_worker *member, unsigned *seen, uin
 	return request;
 }
 
+static void do_request(struct live_worker *member, enum request request, uint64_t through)
+{
+	close_windows(member, through, request != REQUEST_CLOSE);
+	if (request == REQUEST_RANGES && member->rc == 0) {
+		member->darknet = member->live->darknet;
+		worker_set_darknet(member->worker, member->darknet);
+	}
+	answer(member);
+}
+
 static void *worker_main(void *context)
 {
 	struct live_worker *member = context;
@@ -257,10 +276,8 @@ static void *worker_main(void *context)
 			drain(member);
 		else if (member->rc == 0)
 			read_captures(member);
-		if (request != REQUEST_NONE) {
-			close_windows(member, through, request == REQUEST_STOP);
-			answer(member);
-		}
+		if (request != REQUEST_NONE)
+			do_request(member, request, through);
 	}
 	return NULL;
 }
@@ -357,7 +374,7 @@ static int close_handed(struct live *live, uint64_t until_ns, uint64_t through)
 			take_handed(live, minute, windows, sizeof(windows) / sizeof(windows[0]));
 		struct entry_interval interval = interval_of(live, minute, until_ns, through);
 
-		if (minute + 1 > live->closed)
+		if (minute <= through && minute + 1 > live->closed)
 			live->closed = minute + 1;
 		pthread_mutex_unlock(&live->lock);
 		rc = entry_closer_close(live->closer, windows, count, &interval);
@@ -375,29 +392,60 @@ static int worker_failure(const struct live *live)
 	return 0;
 }
 
-static int watch_clock(struct live *live)
+/* Other dark ranges: what is open becomes a part of its minute, counted with the former ones. */
+static int change_ranges(struct live *live, const struct darknet *darknet)
+{
+	int rc;
+
+	pthread_mutex_lock(&live->lock);
+	live->darknet = darknet;
+	live->is_changing = true;
+	pthread_mutex_unlock(&live->lock);
+	rc = ask_workers(live, REQUEST_RANGES, now_ns() / WINDOW_NS);
+	if (rc == 0)
+		rc = close_handed(live, now_ns(), live->closed - 1);
+	entry_closer_set_darknet(live->closer, darknet);
+	pthread_mutex_lock(&live->lock);
+	live->is_changing = false;
+	pthread_cond_broadcast(&live->changed);
+	pthread_mutex_unlock(&live->lock);
+	return rc;
+}
+
+/* Once per tick: closes what is over, and asks the owner. @param next  minute to be closed next */
+static int turn(struct live *live, uint64_t *next)
 {
 	uint64_t late_ns = config_u64(live->config, OPT_SENSOR_LATE_SECONDS) * 1000000000ULL;
+	uint64_t over = (now_ns() - late_ns) / WINDOW_NS; /* minutes before this one are over */
+	int rc = worker_failure(live);
+
+	if (rc == 0 && over > *next) {
+		rc = ask_workers(live, REQUEST_CLOSE, over - 1);
+		*next = over;
+		if (rc == 0)
+			rc = close_handed(live, over * WINDOW_NS, over - 1);
+	}
+	if (rc == 0) {
+		const struct darknet *darknet = live->owner->tick(live->owner->context);
+
+		if (darknet != live->darknet)
+			rc = change_ranges(live, darknet);
+	}
+	return rc;
+}
+
+static int watch_clock(struct live *live)
+{
 	struct itimerspec tick = { { 0, TICK_NS }, { 0, TICK_NS } };
 	int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
-	uint64_t next = live->started_ns / WINDOW_NS; /* minute to be closed next */
+	uint64_t next = live->started_ns / WINDOW_NS;
 	uint64_t expirations;
 	int rc = 0;
 
 	if (timer < 0 || timerfd_settime(timer, 0, &tick, NULL) != 0)
 		rc = -errno;
-	while (rc == 0 && !*live->stop) {
-		uint64_t over =
-			(now_ns() - late_ns) / WINDOW_NS; /* minutes before this one are over */
-
-		live->tick(live->context);
-		rc = worker_failure(live);
-		if (rc == 0 && over > next) {
-			rc = ask_workers(live, REQUEST_CLOSE, over - 1);
-			next = over;
-			if (rc == 0)
-				rc = close_handed(live, over * WINDOW_NS, over - 1);
-		}
+	while (rc == 0 && !*live->owner->stop) {
+		rc = turn(live, &next);
 		if (rc == 0 && read(timer, &expirations, sizeof(expirations)) < 0 && errno != EINTR)
 			rc = -errno;
 	}
@@ -449,6 +497,7 @@ static int open_worker(struct live *live, unsigned index, const struct worker_op
 
 	own.flows_max = options->flows_max / live->worker_count;
 	member->live = live;
+	member->darknet = live->darknet;
 	member->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (member->wake_fd < 0)
 		return -errno;
@@ -514,15 +563,14 @@ static void join_stopped(struct live *live)
 }
 
 int live_run(const struct config *config, const struct worker_options *worker,
-	struct entry_closer *closer, const atomic_bool *stop, void (*tick)(void *context),
-	void *context, bool *has_captured, struct message *msg)
+	struct entry_closer *closer, const struct live_owner *owner, bool *has_captured,
+	struct message *msg)
 {
 	struct live live = {
 		.config = config,
 		.closer = closer,
-		.stop = stop,
-		.tick = tick,
-		.context = context,
+		.owner = owner,
+		.darknet = worker->darknet,
 		.interface_count = config_list(config, OPT_SENSOR_INTERFACE)->count,
 		.snap_bytes = (uint32_t)config_u64(config, OPT_SENSOR_SNAP_BYTES),
 		.worker_count = (unsigned)config_u64(config, OPT_SENSOR_WORKERS),

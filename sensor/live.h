@@ -14,15 +14,25 @@
 #include "sensor/entry.h"
 #include "sensor/worker.h"
 
+/** What the run asks its owner, from the thread that closes minutes. */
+struct live_owner {
+	const atomic_bool *stop; /* becomes true when capture is to end */
+	/* Ten times a second. Returns the dark ranges that hold from now on, which must stay until
+	 * the run ends and all entries are gone. */
+	const struct darknet *(*tick)(void *context);
+	void *context;
+};
+
 /**
- * Captures until `*stop` is set, calling `tick` ten times a second, then reads out the rings and closes the open minute with the
+ * Captures until it is to stop, then reads out the rings and closes the open minute with the
  * seconds it was really observed.
  *
- * When an interface goes away capture ends, and what was captured until then is closed.
+ * When an interface goes away capture ends, and what was captured until then is closed. When the
+ * dark ranges change, what is open is closed as a part with the former ones.
  *
  * @param has_captured  set to true once capture has begun: the sink is to be finished
  * @return 0, FAIL_USAGE, or a negative code with `msg` saying what to do
  */
 int live_run(const struct config *config, const struct worker_options *worker,
-	struct entry_closer *closer, const atomic_bool *stop, void (*tick)(void *context),
-	void *context, bool *has_captured, struct message *msg) MUST_CHECK;
+	struct entry_closer *closer, const struct live_owner *owner, bool *has_captured,
+	struct message *msg) MUST_CHECK;

@@ -20,11 +20,19 @@
 #include "sensor/sink.h"
 #include "sensor/sink_kafka.h"
 
+/* Dark ranges once in force stay until the end: queued entries name them. */
+struct ranges {
+	struct darknet *darknet; /* NULL: none given */
+	struct buffer text;	 /* as configured, a line each */
+	struct ranges *former;
+};
+
 struct sensor {
 	const struct config *config;
 	int argc; /* as given, for a reload */
 	char **argv;
-	struct darknet *darknet;
+	struct darknet *darknet; /* in force; NULL: every IP packet counts */
+	struct ranges *ranges;	 /* all, the newest first */
 	struct sink *sink;
 	struct message sink_msg; /* why it took no more */
 	struct entry_closer *closer;
@@ -33,10 +41,37 @@ struct sensor {
 	struct summary *summary;
 };
 
-static int load_darknet(struct sensor *sensor, struct message *msg)
+static void destroy_ranges(struct ranges *ranges)
 {
-	const struct text_list *dark = config_list(sensor->config, OPT_SENSOR_DARK);
-	const char *path = config_text(sensor->config, OPT_SENSOR_DARK_FILE);
+	while (ranges != NULL) {
+		struct ranges *former = ranges->former;
+
+		darknet_destroy(ranges->darknet);
+		buffer_fini(&ranges->text);
+		free(ranges);
+		ranges = former;
+	}
+}
+
+static int make_ranges(struct ranges *ranges, const struct config *config, const char **all,
+	size_t count, struct message *msg)
+{
+	int rc = darknet_create(&ranges->darknet, all, count, msg);
+
+	for (size_t i = 0; i < count; i++)
+		buffer_format(&ranges->text, "%s\n", all[i]);
+	if (rc == FAIL_USAGE) {
+		struct message reason = *msg;
+
+		rc = config_refuse(config, OPT_SENSOR_DARK, msg, "%s", reason.text);
+	}
+	return rc == 0 && ranges->text.failed ? -ENOMEM : rc;
+}
+
+static int load_ranges(struct ranges *ranges, const struct config *config, struct message *msg)
+{
+	const struct text_list *dark = config_list(config, OPT_SENSOR_DARK);
+	const char *path = config_text(config, OPT_SENSOR_DARK_FILE);
 	char **from_file = NULL;
 	const char **all = NULL;
 	size_t file_count = 0;
@@ -55,17 +90,39 @@ static int load_darknet(struct sensor *sensor, struct message *msg)
 	for (size_t i = 0; rc == 0 && i < file_count; i++)
 		all[dark->count + i] = from_file[i];
 	if (rc == 0)
-		rc = darknet_create(&sensor->darknet, all, dark->count + file_count, msg);
-	if (rc == FAIL_USAGE) {
-		struct message reason = *msg;
-
-		rc = config_refuse(sensor->config, OPT_SENSOR_DARK, msg, "%s", reason.text);
-	}
+		rc = make_ranges(ranges, config, all, dark->count + file_count, msg);
 	for (size_t i = 0; i < file_count; i++)
 		free(from_file[i]);
 	free(from_file);
 	free(all);
 	return rc;
+}
+
+static bool are_in_force(const struct sensor *sensor, const struct ranges *ranges)
+{
+	const struct buffer *old = sensor->ranges != NULL ? &sensor->ranges->text : NULL;
+
+	return old != NULL && old->size == ranges->text.size &&
+	       (old->size == 0 || memcmp(old->data, ranges->text.data, old->size) == 0);
+}
+
+/* Puts the ranges of a configuration in force; the same ones again change nothing. */
+static int use_ranges(struct sensor *sensor, const struct config *config, struct message *msg)
+{
+	struct ranges *ranges = calloc(1, sizeof(*ranges));
+	int rc;
+
+	if (ranges == NULL)
+		return -ENOMEM;
+	rc = load_ranges(ranges, config, msg);
+	if (rc != 0 || are_in_force(sensor, ranges)) {
+		destroy_ranges(ranges);
+		return rc;
+	}
+	ranges->former = sensor->ranges;
+	sensor->ranges = ranges;
+	sensor->darknet = ranges->darknet;
+	return 0;
 }
 
 /* What the options mean together; single values were checked when they were read. */
@@ -208,24 +265,59 @@ static int run_replay(struct sensor *sensor, struct message *msg)
 	return rc == 0 && is_damaged ? FAIL_FORMAT : rc;
 }
 
-static void on_tick(void *context)
+/* SIGHUP: the log level and the dark ranges take effect. */
+static void reload(struct sensor *sensor)
 {
-	const struct sensor *sensor = context;
+	struct config *config = reload_read(PROGRAM_SENSOR, sensor->argc, sensor->argv);
+	struct message msg = { 0 };
+	int rc;
+
+	if (config == NULL)
+		return;
+	rc = check_options(config, &msg);
+	if (rc == 0)
+		rc = use_ranges(sensor, config, &msg);
+	if (rc != 0 && msg.text[0] == '\0')
+		message_set(&msg, "%s", error_text(rc));
+	if (rc != 0)
+		reload_refuse(&msg);
+	else
+		reload_accept(config, "the log level and the dark ranges are");
+	config_destroy(config);
+}
+
+/* A broker that was away at the start tells how many partitions the log has. */
+static void learn_partitions(struct sensor *sensor)
+{
+	uint32_t partitions = wants_kafka(sensor->config) ? sink_kafka_partitions(sensor->sink) : 0;
+
+	if (partitions == 0 || partitions == sensor->partitions)
+		return;
+	/* without memory the sink goes on dealing entries out by itself */
+	if (entry_closer_set_partitions(sensor->closer, partitions) == 0)
+		sensor->partitions = partitions;
+}
+
+static const struct darknet *on_tick(void *context)
+{
+	struct sensor *sensor = context;
 
 	entry_closer_statistics(sensor->closer);
+	learn_partitions(sensor);
 	if (signals_take_reload())
-		reload_check(PROGRAM_SENSOR, sensor->argc, sensor->argv);
+		reload(sensor);
+	return sensor->darknet;
 }
 
 static int run_live(struct sensor *sensor, struct message *msg)
 {
 	struct worker_options worker = worker_options_of(sensor);
+	struct live_owner owner = { .stop = &signals_stop, .tick = on_tick, .context = sensor };
 	struct message late = { 0 };
 	bool has_captured;
 	int rc, finished = 0;
 
-	rc = live_run(sensor->config, &worker, sensor->closer, &signals_stop, on_tick, sensor,
-		&has_captured, msg);
+	rc = live_run(sensor->config, &worker, sensor->closer, &owner, &has_captured, msg);
 	if (has_captured) /* also when an interface went away: what was captured is sent */
 		finished = sensor->sink->finish(sensor->sink, &late);
 	if (rc == 0)
@@ -265,14 +357,14 @@ static int run(const struct config *config, int argc, char **argv, struct messag
 	int rc = check_options(config, msg);
 
 	if (rc == 0)
-		rc = load_darknet(&sensor, msg);
+		rc = use_ranges(&sensor, config, msg);
 	if (rc == 0 && config_bool(config, OPT_CHECK)) {
 		printf("configuration is fine\n");
 		again = false;
 	}
 	while (rc == 0 && again)
 		rc = run_pass(&sensor, &again, msg);
-	darknet_destroy(sensor.darknet);
+	destroy_ranges(sensor.ranges);
 	return rc;
 }
 

@@ -1,6 +1,6 @@
 /*
- * What SIGHUP does so far: the configuration files are read again and checked, and the log level
- * takes effect. Everything else needs a restart, which is said.
+ * SIGHUP: the configuration files are read again. What takes effect without a restart is the
+ * program's own list; everything else waits for the next start.
  *
  * Threads: the main thread.
  */
@@ -8,5 +8,16 @@
 
 #include "schemas/base/options.h"
 
-/** Reads the files that the command line names; mistakes are logged and nothing changes. */
-void reload_check(enum program program, int argc, char **argv);
+/**
+ * Reads the files that the command line names, into a configuration of its own: what is in force
+ * stays untouched. A mistake is logged and NULL is returned.
+ *
+ * @return the configuration, the caller's to destroy
+ */
+struct config *reload_read(enum program program, int argc, char **argv);
+
+/** Says why the new configuration does not take effect. */
+void reload_refuse(const struct message *msg);
+
+/** Puts the log level in force and says what is. @param what  "the log level", and what else */
+void reload_accept(const struct config *config, const char *what);

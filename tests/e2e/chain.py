@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -500,6 +501,91 @@ def test_second_sensor():
           first.returncode == 1 and "another sensor of this name" in log, (first.returncode, log[-300:]))
 
 
+# ---- a live sensor and a broker that comes late ----
+
+LATE_DARK = "127.9.0.0/16"
+LATE_PARTITIONS = 5  # neither the default nor the one that stands in while the number is unknown
+
+
+def send_probes(sources=40):
+    """A datagram from each of so many neighbourhoods to the dark range on the loopback interface."""
+    for i in range(sources):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.bind((f"127.1.{i}.1", 40000))
+            sender.sendto(b"probe", (f"127.9.0.{i + 1}", 2323))
+    return sources
+
+
+def late_sensor(prefix, name):
+    return start(f"{prefix}.{name}", SENSOR, "-i", "lo", "--dark", LATE_DARK, "-F", "udp", "-o", "kafka", "--sensor", "late",
+                 "--topic-prefix", prefix, "--brokers", BROKERS, "--set", "sensor.late_seconds=1")
+
+
+def said(prefix, name):
+    return (DATA / f"{prefix}.{name}.log").read_text()
+
+
+def log_records(prefix):
+    """(partition, record) of everything in the flows topic, by a reader that is not ours."""
+    from avro.datafile import DataFileReader
+    from avro.io import DatumReader
+
+    done = run("kcat", "-b", BROKERS, "-t", f"{prefix}.flows.v1", "-C", "-e", "-q", "-o", "beginning", "-f", "%p %S\n%s",
+               "-X", "isolation.level=read_committed")
+    stream = io.BytesIO(done.stdout)
+    while line := stream.readline():
+        partition, size = map(int, line.split())
+        for record in DataFileReader(io.BytesIO(stream.read(size)), DatumReader()):
+            yield partition, record
+
+
+def test_late_kafka():
+    prefix = "e2e-lk"
+    run(COLLECTOR, "--create-topics", "--partitions", LATE_PARTITIONS, "--topic-prefix", prefix, "--brokers", BROKERS,
+        check=True)
+    services("kafka_stop")
+
+    lonely = late_sensor(prefix, "lonely")
+    wait_for(lambda: "capturing" in said(prefix, "lonely"), 20)
+    began = time.monotonic()
+    stop(lonely)
+    check("Kafka away all the time: the sensor ends in time and says that it lost its minutes",
+          lonely.returncode == 1 and time.monotonic() - began < 15 and "did not take" in said(prefix, "lonely"),
+          (lonely.returncode, said(prefix, "lonely")[-300:]))
+
+    process = late_sensor(prefix, "late")
+    check("Kafka late: the sensor captures at once", wait_for(lambda: "capturing" in said(prefix, "late"), 5),
+          said(prefix, "late")[-300:])
+    sent = send_probes()
+    time.sleep(62 - time.time() % 60)  # the minute closes while nobody knows the number of partitions
+    sent += send_probes()
+    check("Kafka late: the sensor waits and says so", process.poll() is None and "waiting for kafka" in said(prefix, "late"),
+          said(prefix, "late")[-300:])
+    services("kafka_start")
+    check("Kafka late: the sensor notices the broker", wait_for(lambda: "kafka answers" in said(prefix, "late")),
+          said(prefix, "late")[-300:])
+    sent += send_probes()
+    time.sleep(1)
+    stop(process)
+    check("Kafka late: the sensor ends well", process.returncode == 0, (process.returncode, said(prefix, "late")[-300:]))
+
+    partitions, actors, packets, markers = collections.defaultdict(set), set(), 0, collections.Counter()
+    for partition, record in log_records(prefix):
+        if "entry" in record:
+            markers[record["entry"], record["partitions"], partition == record["partition"]] += 1
+            continue
+        packets += record["packets"]
+        partitions[record["actor"]].add(partition)
+        actors.add(record["actor"])
+    check("Kafka late: every packet is in the log once", packets == sent, (packets, sent))
+    check("Kafka late: an actor's flows of before and after lie in one partition",
+          len(actors) == 40 and all(len(found) == 1 for found in partitions.values()) and
+          len(set.union(*partitions.values())) == LATE_PARTITIONS, partitions)
+    check("Kafka late: each entry has a marker in each partition",
+          len(markers) >= 2 and all(key[1:] == (LATE_PARTITIONS, True) and count == LATE_PARTITIONS
+                                    for key, count in markers.items()), markers)
+
+
 def main():
     capture, truth = make_capture()
     summary = test_offline(capture, truth)
@@ -514,6 +600,7 @@ def main():
     test_poison(capture, summary)
     test_refusals(capture)
     test_second_sensor()
+    test_late_kafka()
 
 
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended below

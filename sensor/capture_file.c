@@ -25,6 +25,7 @@ struct capture_file {
 	struct capture_pcapng pcapng;
 	bool has_ended;
 	bool is_damaged;
+	bool has_broken_off; /* a pipe, and there was to be more */
 
 	/* what holds for frames of the link type last met */
 	bool has_verdict;
@@ -83,12 +84,20 @@ static void report(struct capture_file *file, uint64_t offset, const char *reaso
 		is_compressed ? " (byte of the decompressed data)" : "");
 }
 
+/* What can be read again from its start is a file whatever happens to it. */
+static bool is_pipe(const struct capture_file *file)
+{
+	return strcmp(file->path, "-") == 0 ||
+	       (file->stream != NULL && !capture_stream_is_rereadable(file->stream));
+}
+
 /* Reports damage and ends the file; memory that ran out is no damage and passed on. */
 static int end_damaged(struct capture_file *file, int code, const struct capture_damage *damage)
 {
 	if (code == -ENOMEM)
 		return code;
 	report(file, damage->offset, damage->reason.text);
+	file->has_broken_off = is_pipe(file);
 	end_file(file);
 	return 0;
 }
@@ -258,6 +267,11 @@ bool capture_file_suspend(struct capture_file *file)
 bool capture_file_is_damaged(const struct capture_file *file)
 {
 	return file->is_damaged;
+}
+
+bool capture_file_has_broken_off(const struct capture_file *file)
+{
+	return file->has_broken_off;
 }
 
 void capture_file_progress(const struct capture_file *file, uint64_t *read, uint64_t *total)

@@ -48,6 +48,9 @@ bool capture_file_suspend(struct capture_file *file);
 /** True when the file was damaged or no capture, or had frames that could not be judged. */
 bool capture_file_is_damaged(const struct capture_file *file);
 
+/** True when it is standard input or a pipe, and damage or a cut ended it. */
+bool capture_file_has_broken_off(const struct capture_file *file);
+
 /** Bytes taken from the file so far, and its length (0 when unknown), both as compressed. */
 void capture_file_progress(const struct capture_file *file, uint64_t *read, uint64_t *total);
 

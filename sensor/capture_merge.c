@@ -302,6 +302,14 @@ bool capture_merge_is_damaged(const struct capture_merge *merge)
 	return false;
 }
 
+bool capture_merge_has_broken_off(const struct capture_merge *merge)
+{
+	for (size_t i = 0; i < merge->file_count; i++)
+		if (capture_file_has_broken_off(merge->files[i].file))
+			return true;
+	return false;
+}
+
 void capture_merge_progress(const struct capture_merge *merge, uint64_t *read, uint64_t *total)
 {
 	bool is_known = true;

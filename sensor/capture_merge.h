@@ -56,6 +56,12 @@ int capture_merge_fill(struct capture_merge *merge, struct frame_batch *batch) M
 /** True when any file had damage, an unknown link type, or was no capture at all. */
 bool capture_merge_is_damaged(const struct capture_merge *merge);
 
+/**
+ * True once standard input, or another pipe, was cut or damaged: what should have followed may come
+ * another time. Batches filled before it becomes true are those of the whole input.
+ */
+bool capture_merge_has_broken_off(const struct capture_merge *merge);
+
 /** Bytes read so far and in all (0 when unknown, as for a pipe), for a progress line. */
 void capture_merge_progress(const struct capture_merge *merge, uint64_t *read, uint64_t *total);
 

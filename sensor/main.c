@@ -17,6 +17,7 @@
 #include "sensor/capture_live.h"
 #include "sensor/live.h"
 #include "sensor/replay.h"
+#include "sensor/replay_id.h"
 #include "sensor/sink.h"
 #include "sensor/sink_kafka.h"
 
@@ -38,6 +39,7 @@ struct sensor {
 	struct entry_closer *closer;
 	struct origin origin;
 	uint32_t partitions;
+	struct capture_merge *merge; /* of a replay, while it runs */
 	struct summary *summary;
 };
 
@@ -182,10 +184,22 @@ static int open_sink(struct sensor *sensor, struct message *msg)
 	return sink_file_open(&sensor->sink, output, &sensor->origin, msg);
 }
 
+/* Into Kafka, an input that broke off is no end of a replay: the next run goes on with the rest. */
+static bool breaks_off(const struct sensor *sensor)
+{
+	return wants_kafka(sensor->config) && sensor->merge != NULL &&
+	       capture_merge_has_broken_off(sensor->merge);
+}
+
 static int take_entry(void *context, struct entry *entry)
 {
 	struct sensor *sensor = context;
 
+	/* closed by the break, not by later packets: with the whole input it may hold more */
+	if (breaks_off(sensor)) {
+		entry_destroy(entry);
+		return 0;
+	}
 	return sensor->sink->take(sensor->sink, entry, &sensor->sink_msg);
 }
 
@@ -238,6 +252,29 @@ static int print_summary(const struct sensor *sensor)
 	return rc;
 }
 
+/* Everything readable was read: completes the output. */
+static int finish_replay(struct sensor *sensor, struct message *msg)
+{
+	bool is_whole = !breaks_off(sensor);
+	int rc = 0;
+
+	if (!is_whole)
+		sink_kafka_stay_open(sensor->sink);
+	if (sensor->sink != NULL)
+		rc = sensor->sink->finish(sensor->sink, msg);
+	if (rc == 0 && sensor->summary != NULL)
+		rc = print_summary(sensor);
+	if (rc != 0 || !capture_merge_is_damaged(sensor->merge))
+		return rc;
+	if (!is_whole && !sink_kafka_is_complete(sensor->sink))
+		message_set(msg,
+			"the input broke off, replay %s is not complete: run it again with the "
+			"whole "
+			"input and it goes on",
+			sensor->origin.timeline);
+	return FAIL_FORMAT;
+}
+
 static int run_replay(struct sensor *sensor, struct message *msg)
 {
 	const struct text_list *files = config_list(sensor->config, OPT_SENSOR_READ);
@@ -247,22 +284,18 @@ static int run_replay(struct sensor *sensor, struct message *msg)
 		.shows_progress = isatty(STDERR_FILENO) == 1,
 		.stop = &signals_stop,
 	};
-	struct capture_merge *merge;
-	bool is_damaged;
 	int rc;
 
-	rc = capture_merge_open(&merge, (const char *const *)files->items, files->count,
+	rc = capture_merge_open(&sensor->merge, (const char *const *)files->items, files->count,
 		config_text(sensor->config, OPT_SENSOR_FILTER), msg);
 	if (rc != 0)
 		return rc;
-	rc = replay_run(&options, merge, sensor->closer, &sensor->summary);
-	is_damaged = capture_merge_is_damaged(merge);
-	capture_merge_close(merge);
-	if (rc == 0 && sensor->sink != NULL)
-		rc = sensor->sink->finish(sensor->sink, msg);
-	if (rc == 0 && sensor->summary != NULL)
-		rc = print_summary(sensor);
-	return rc == 0 && is_damaged ? FAIL_FORMAT : rc;
+	rc = replay_run(&options, sensor->merge, sensor->closer, &sensor->summary);
+	if (rc == 0)
+		rc = finish_replay(sensor, msg);
+	capture_merge_close(sensor->merge);
+	sensor->merge = NULL;
+	return rc;
 }
 
 /* SIGHUP: the log level and the dark ranges take effect. */
@@ -340,6 +373,12 @@ static int run_pass(struct sensor *sensor, bool *again, struct message *msg)
 		*msg = sensor->sink_msg;
 	*again = rc == 0 && wants_kafka(sensor->config) &&
 		 sink_kafka_needs_another_pass(sensor->sink);
+	if (*again && replay_reads_pipe(sensor->config)) {
+		message_set(msg,
+			"the unfinished run is complete now; a pipe cannot be read twice: run "
+			"the same command again to count anew");
+		rc = FAIL_FORMAT;
+	}
 	summary_destroy(sensor->summary);
 	entry_closer_destroy(sensor->closer);
 	if (sensor->sink != NULL)

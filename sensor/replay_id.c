@@ -46,10 +46,32 @@ static void hash_file(XXH3_state_t *state, const char *path, uint8_t *block)
 	close(fd);
 }
 
+/* The first input that is a pipe, or NULL. */
+static const char *find_pipe(const struct config *config)
+{
+	const struct text_list *files = config_list(config, OPT_SENSOR_READ);
+	struct stat status;
+
+	for (size_t i = 0; i < files->count; i++) {
+		if (strcmp(files->items[i], "-") == 0)
+			return files->items[i];
+		if (stat(files->items[i], &status) == 0 &&
+			(S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode)))
+			return files->items[i];
+	}
+	return NULL;
+}
+
+bool replay_reads_pipe(const struct config *config)
+{
+	return find_pipe(config) != NULL;
+}
+
 int replay_id(char out[REPLAY_ID_BYTES], const struct config *config, struct message *msg)
 {
 	const struct text_list *files = config_list(config, OPT_SENSOR_READ);
 	const char *given = config_text(config, OPT_SENSOR_REPLAY_ID);
+	const char *pipe = find_pipe(config);
 	XXH3_state_t *state;
 	XXH128_hash_t hash;
 	uint8_t *block;
@@ -58,12 +80,12 @@ int replay_id(char out[REPLAY_ID_BYTES], const struct config *config, struct mes
 		snprintf(out, REPLAY_ID_BYTES, "%s", given);
 		return 0;
 	}
-	for (size_t i = 0; i < files->count; i++) {
-		if (strcmp(files->items[i], "-") == 0) {
-			message_set(msg, "-r - into Kafka needs --replay-id NAME: a pipe cannot be "
-					 "recognised when it is read again");
-			return FAIL_USAGE;
-		}
+	if (pipe != NULL) {
+		message_set(msg,
+			"-r %.200s into Kafka needs --replay-id NAME: a pipe cannot be recognised "
+			"when it is read again",
+			pipe);
+		return FAIL_USAGE;
 	}
 	state = XXH3_createState();
 	block = malloc(EDGE_BYTES);

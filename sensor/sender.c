@@ -471,6 +471,11 @@ uint64_t sender_skipped(const struct sender *sender)
 	return sender->skipped;
 }
 
+bool sender_is_complete(const struct sender *sender)
+{
+	return sender->cursor.is_finished;
+}
+
 bool sender_needs_another_pass(const struct sender *sender)
 {
 	return sender->needs_another_pass;

@@ -49,6 +49,9 @@ int sender_finish(struct sender *sender, struct message *msg) MUST_CHECK;
 uint64_t sender_sent(const struct sender *sender);
 uint64_t sender_skipped(const struct sender *sender);
 
+/** True when the replay is marked as complete, by this run or an earlier one. */
+bool sender_is_complete(const struct sender *sender);
+
 /** True when --again met an unfinished run: it is finished first, then another pass is due. */
 bool sender_needs_another_pass(const struct sender *sender);
 

@@ -309,7 +309,7 @@ static void say_done(const struct kafka_sink *kafka)
 {
 	uint64_t sent = sender_sent(kafka->sender), skipped = sender_skipped(kafka->sender);
 
-	if (sent == 0 && skipped > 0)
+	if (sent == 0 && skipped > 0 && sender_is_complete(kafka->sender))
 		log_info("this replay was already complete, nothing sent entries=%llu",
 			(unsigned long long)skipped);
 	else
@@ -458,6 +458,11 @@ void sink_kafka_stay_open(struct sink *sink)
 	pthread_mutex_lock(&kafka->lock);
 	kafka->stays_open = true;
 	pthread_mutex_unlock(&kafka->lock);
+}
+
+bool sink_kafka_is_complete(const struct sink *sink)
+{
+	return sender_is_complete(((const struct kafka_sink *)sink)->sender);
 }
 
 bool sink_kafka_needs_another_pass(const struct sink *sink)

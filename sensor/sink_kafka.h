@@ -44,5 +44,8 @@ uint32_t sink_kafka_partitions(const struct sink *sink);
  */
 void sink_kafka_stay_open(struct sink *sink);
 
+/** True when the replay is complete, by this run or an earlier one. Ask once finished. */
+bool sink_kafka_is_complete(const struct sink *sink);
+
 /** True when --again had to finish an earlier run first: open again and read once more. */
 bool sink_kafka_needs_another_pass(const struct sink *sink);

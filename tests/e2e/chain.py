@@ -6,6 +6,7 @@ give the same figures. Then programs and servers are killed at bad moments and t
 still be the same.
 """
 import collections
+import gzip
 import io
 import json
 import os
@@ -461,6 +462,39 @@ def test_poison(capture, summary):
     stop(process)
 
 
+def test_broken_pipe(capture, summary, reference):
+    """An input that breaks off is no end of a replay when it comes through a pipe; a file's end is its end."""
+    prefix, database = "e2e-bp", 11
+    topics(prefix)
+    data = capture.read_bytes()
+    at = 24
+    while at < len(data) * 3 // 5:
+        at += 16 + int.from_bytes(data[at + 8 : at + 12], "little")
+    cut_bytes = data[: at + 20]  # inside a record
+    cases = {"a cut record": cut_bytes, "a cut gzip stream": gzip.compress(data)[: at // 4], "nothing at all": b""}
+    for name, piped in cases.items():
+        done = sensor(prefix, "-r", "-", "--replay-id", "slow", input=piped)
+        check(f"broken pipe: {name}: exit 1, and how to go on is said",
+              done.returncode == 1 and b"run it again with the whole input" in done.stderr, (done.returncode, done.stderr))
+    with open(capture, "rb") as whole:
+        done = sensor(prefix, "-r", "-", "--replay-id", "slow", stdin=whole)
+    check("broken pipe: the whole input ends well", done.returncode == 0, done.stderr)
+    done = sensor(prefix, "-r", "-", "--replay-id", "slow", input=cut_bytes)
+    check("broken pipe: once complete it stays so",
+          done.returncode == 1 and b"already complete" in done.stderr and b"run it again" not in done.stderr, done.stderr)
+    process = collector(prefix, database)
+    settle(prefix, database, summary, reference, "broken pipe")
+    stop(process)
+
+    (DATA / "cut.pcap").write_bytes(cut_bytes)
+    first = sensor(prefix, "-r", DATA / "cut.pcap")
+    again = sensor(prefix, "-r", DATA / "cut.pcap")
+    check("cut file: everything readable counts, exit 1",
+          first.returncode == 1 and b"byte" in first.stderr and b"run it again" not in first.stderr, first.stderr)
+    check("cut file: again it sends nothing, says so and exits as it did",
+          again.returncode == 1 and b"already complete" in again.stderr, again.stderr)
+
+
 def test_refusals(capture):
     done = run(REPORT, "--redis", "redis://127.0.0.1:1/0")
     check("unreachable Redis: exit 1 with the address", done.returncode == 1 and b"127.0.0.1:1" in done.stderr, done.stderr)
@@ -469,6 +503,10 @@ def test_refusals(capture):
     check("empty Redis: zeros, exit 0", done.returncode == 0 and empty["counted"] == 0 and empty["first_ns"] is None)
     done = run(SENSOR, "-r", "-", "-o", "kafka", "--brokers", BROKERS, stdin=subprocess.DEVNULL)
     check("standard input into Kafka needs --replay-id", done.returncode == 2 and b"--replay-id" in done.stderr, done.stderr)
+    fifo = DATA / "fifo"
+    os.mkfifo(fifo)
+    done = run(SENSOR, "-r", fifo, "-o", "kafka", "--brokers", BROKERS)
+    check("a FIFO into Kafka needs --replay-id", done.returncode == 2 and b"--replay-id" in done.stderr, done.stderr)
     prefix, database = "e2e-wt", 10
     topics(prefix)
     sensor(prefix, "-r", capture)
@@ -597,6 +635,7 @@ def main():
     test_kill_collector(capture, summary, reference)
     test_kill_redis(capture, summary, reference)
     test_kill_kafka(capture, summary, reference)
+    test_broken_pipe(capture, summary, reference)
     test_poison(capture, summary)
     test_refusals(capture)
     test_second_sensor()

@@ -26,6 +26,9 @@ static void json_labels(struct buffer *out, const struct flow_record *flow)
 	json_member_text(out, "tool", tool_name(flow->tool));
 	json_key(out, "marks");
 	json_open(out, '[');
+	for (unsigned bit = 0; flow->marks >> bit != 0; bit++)
+		if (flow->marks >> bit & 1)
+			json_text(out, mark_name(bit));
 	json_close(out, ']');
 	json_member_text(out, "payload", payload_name(flow->payload));
 }

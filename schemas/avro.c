@@ -634,6 +634,20 @@ static int decode_nullable(const struct node *node, struct byte_reader *r, int64
 	return 0;
 }
 
+/* An enum's number must be one of its writer's symbols; ours may be fewer. */
+static bool is_symbol(const struct node *node, int64_t value)
+{
+	return node->type != NODE_ENUM || (value >= 0 && value < (int64_t)node->size);
+}
+
+static int decode_integer(
+	const struct node *node, enum avro_kind kind, struct byte_reader *r, void *at)
+{
+	int64_t value = avro_read_long(r);
+
+	return is_symbol(node, value) && store_integer(kind, at, value) ? 0 : FAIL_FORMAT;
+}
+
 static int decode_field(const struct avro_schema *schema, const struct node *node,
 	struct byte_reader *r, void *record)
 {
@@ -645,7 +659,7 @@ static int decode_field(const struct avro_schema *schema, const struct node *nod
 	case AVRO_U16:
 	case AVRO_I32:
 	case AVRO_I64:
-		return store_integer(field->kind, at, avro_read_long(r)) ? 0 : FAIL_FORMAT;
+		return decode_integer(node, field->kind, r, at);
 	case AVRO_NULLABLE:
 		return decode_nullable(node, r, at);
 	case AVRO_BOOL:

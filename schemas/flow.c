@@ -147,7 +147,6 @@ bool flow_is_sound(const struct flow_record *flow)
 
 	return is_minute(flow->window_ms) && (flow->ip_version == 4 || flow->ip_version == 6) &&
 	       actor_fits && source_fits && flow->class < CLASS_COUNT && flow->role < ROLE_COUNT &&
-	       flow->tool < TOOL_COUNT && flow->payload < PAYLOAD_COUNT &&
 	       flow->service_port >= SERVICE_NONE &&
 	       flow->service_port <= (SERVICE_TYPE_ONLY | 0xff00) && flow->quoted_protocol >= -1 &&
 	       flow->quoted_protocol <= 255 && flow->quoted_port >= -1 &&

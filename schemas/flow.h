@@ -109,7 +109,10 @@ extern const struct avro_table marker_table_rows;
 struct flow_record flow_defaults(void);
 struct marker_record marker_defaults(void);
 
-/** True when every label is known, sizes agree and nothing is negative. */
+/**
+ * True when class and role are known, sizes agree and nothing is negative. Tool, payload and marks
+ * may be a newer release's (labels.h): to lose the message would lose its packets.
+ */
 bool flow_is_sound(const struct flow_record *flow);
 bool marker_is_sound(const struct marker_record *marker);
 

@@ -1,5 +1,6 @@
 #include "schemas/labels.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,32 @@ static const char *const protocol_names[256] = {
 #include "schemas/labels.def"
 };
 
+/* Names of numbers that have no row (yet). */
+#define NAME(number) "unknown-" #number
+#define TEN(tens)                                                                                  \
+	NAME(tens##0), NAME(tens##1), NAME(tens##2), NAME(tens##3), NAME(tens##4), NAME(tens##5),  \
+		NAME(tens##6), NAME(tens##7), NAME(tens##8), NAME(tens##9)
+#define HUNDRED(hundreds)                                                                          \
+	TEN(hundreds##0), TEN(hundreds##1), TEN(hundreds##2), TEN(hundreds##3), TEN(hundreds##4),  \
+		TEN(hundreds##5), TEN(hundreds##6), TEN(hundreds##7), TEN(hundreds##8),            \
+		TEN(hundreds##9)
+static const char unknown_names[][sizeof("unknown-255")] = { TEN(), TEN(1), TEN(2), TEN(3), TEN(4),
+	TEN(5), TEN(6), TEN(7), TEN(8), TEN(9), HUNDRED(1), TEN(20), TEN(21), TEN(22), TEN(23),
+	TEN(24), NAME(250), NAME(251), NAME(252), NAME(253), NAME(254), NAME(255) };
+#undef NAME
+#undef TEN
+#undef HUNDRED
+
+#define NUMBERS 256 /* of a label in a flow record */
+#define MARKS	64  /* bits of a set */
+
+static_assert(sizeof(unknown_names) / sizeof(unknown_names[0]) == NUMBERS, "a name each");
+
+static const char *unknown_name(unsigned number)
+{
+	return number < NUMBERS ? unknown_names[number] : NULL;
+}
+
 const char *class_name(unsigned number)
 {
 	return number < CLASS_COUNT ? class_names[number] : NULL;
@@ -46,12 +73,17 @@ const char *role_name(unsigned number)
 
 const char *tool_name(unsigned number)
 {
-	return number < TOOL_COUNT ? tool_names[number] : NULL;
+	return number < TOOL_COUNT ? tool_names[number] : unknown_name(number);
 }
 
 const char *payload_name(unsigned number)
 {
-	return number < PAYLOAD_COUNT ? payload_names[number] : NULL;
+	return number < PAYLOAD_COUNT ? payload_names[number] : unknown_name(number);
+}
+
+const char *mark_name(unsigned bit)
+{
+	return bit < MARKS ? unknown_name(bit) : NULL; /* none has a row yet */
 }
 
 enum role role_of_class(unsigned number)

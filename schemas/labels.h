@@ -52,8 +52,14 @@ enum protocol {
 /** The name of a number; NULL when the number has no row. */
 const char *class_name(unsigned number);
 const char *role_name(unsigned number);
+
+/**
+ * The name of a number. Tools, payloads and marks grow: a number that a newer release gave is
+ * "unknown-NUMBER". NULL from 256 on (marks: from 64 on).
+ */
 const char *tool_name(unsigned number);
 const char *payload_name(unsigned number);
+const char *mark_name(unsigned bit);
 
 /** The role that a class has of itself. `number` must be below CLASS_COUNT. */
 enum role role_of_class(unsigned number);

@@ -76,11 +76,35 @@ static void test_enriched_unknown_is_null(void **state)
 	json_decref(json);
 }
 
+static void test_enriched_labels_of_a_newer_sensor_are_numbers(void **state)
+{
+	static const struct geo_answer nowhere;
+	struct flow_record flow = flow_defaults();
+	json_t *json, *marks;
+
+	(void)state;
+	flow.actor = (struct bytes){ victim, 4 };
+	flow.packets = 1;
+	flow.tool = 99;
+	flow.payload = 255;
+	flow.marks = 1 | INT64_C(1) << 62;
+	json = render(&flow, &nowhere);
+	marks = json_object_get(json, "marks");
+
+	assert_string_equal(text_of(json, "tool"), "unknown-99");
+	assert_string_equal(text_of(json, "payload"), "unknown-255");
+	assert_int_equal(json_array_size(marks), 2);
+	assert_string_equal(json_string_value(json_array_get(marks, 0)), "unknown-0");
+	assert_string_equal(json_string_value(json_array_get(marks, 1)), "unknown-62");
+	json_decref(json);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_enriched_icmp_error_names_victim_and_source),
 		cmocka_unit_test(test_enriched_unknown_is_null),
+		cmocka_unit_test(test_enriched_labels_of_a_newer_sensor_are_numbers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

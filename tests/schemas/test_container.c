@@ -512,12 +512,16 @@ static void test_container_of_a_newer_sensor_decodes(void **state)
 		fields_of(schema, 0), json_pack("{s:s, s:{s:s, s:s}}", "name", "new_last", "type",
 					      "type", "array", "items", "long"));
 	json_array_append_new(enum_of(schema, "class"), json_string("scan_quic"));
+	json_array_append_new(enum_of(schema, "tool"), json_string("tsunami"));
 	json_array_append_new(enum_of(schema, "payload"), json_string("dns_any"));
 	json_array_append_new(
 		schema, json_pack("{s:s, s:s, s:[{s:s, s:s}]}", "type", "record", "name", "News",
 				"fields", "name", "what", "type", "string"));
 	append_header(&out, schema);
 	make_flows(flows);
+	flows[0].tool = TOOL_COUNT;
+	flows[0].payload = PAYLOAD_COUNT;
+	flows[0].marks = INT64_C(1) << 40;
 	for (size_t i = 0; i < 4; i++) {
 		buffer_clear(&flow);
 		container_flow(&flow, &flows[i]);
@@ -538,6 +542,40 @@ static void test_container_of_a_newer_sensor_decodes(void **state)
 	buffer_fini(&flow);
 	buffer_fini(&records);
 	buffer_fini(&out);
+}
+
+static void assert_refused(const struct buffer *out)
+{
+	struct seen seen;
+
+	assert_int_equal(read_all(out->data, out->size, &seen), FAIL_FORMAT);
+	assert_true(seen.msg.text[0] != '\0');
+}
+
+/* A label is one of its writer's; class and role are fixed for ever. */
+static void test_container_with_labels_that_cannot_be_is_refused(void **state)
+{
+	struct buffer head = { 0 };
+
+	(void)state;
+	container_header(&head, &golden_origin);
+	for (unsigned i = 0; i < 4; i++) {
+		struct buffer out = { 0 }, flow = { 0 };
+		struct flow_record flows[4];
+
+		make_flows(flows);
+		flows[0].tool = i == 0 ? TOOL_COUNT : flows[0].tool;
+		flows[0].payload = i == 1 ? PAYLOAD_COUNT : flows[0].payload;
+		flows[0].class = i == 2 ? CLASS_COUNT : flows[0].class;
+		flows[0].role = i == 3 ? ROLE_COUNT : flows[0].role;
+		container_flow(&flow, &flows[0]);
+		buffer_append(&out, head.data, head.size);
+		container_block(&out, 1, (struct bytes){ flow.data, flow.size });
+		assert_refused(&out);
+		buffer_fini(&flow);
+		buffer_fini(&out);
+	}
+	buffer_fini(&head);
 }
 
 static void test_container_of_an_older_sensor_gets_defaults(void **state)
@@ -622,14 +660,6 @@ static void test_container_of_many_schemas_in_turn_decodes(void **state)
 }
 
 /* ---- headers that cannot be ---- */
-
-static void assert_refused(const struct buffer *out)
-{
-	struct seen seen;
-
-	assert_int_equal(read_all(out->data, out->size, &seen), FAIL_FORMAT);
-	assert_true(seen.msg.text[0] != '\0');
-}
 
 static void begin_header(struct buffer *out, int64_t entries)
 {
@@ -777,6 +807,7 @@ int main(void)
 		cmocka_unit_test(test_container_record_cut_inside_its_block_is_refused),
 		cmocka_unit_test(test_container_changed_anywhere_is_read_or_refused),
 		cmocka_unit_test(test_container_of_a_newer_sensor_decodes),
+		cmocka_unit_test(test_container_with_labels_that_cannot_be_is_refused),
 		cmocka_unit_test(test_container_of_an_older_sensor_gets_defaults),
 		cmocka_unit_test(test_container_files_set_end_to_end_are_one),
 		cmocka_unit_test(test_container_of_many_schemas_in_turn_decodes),

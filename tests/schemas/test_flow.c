@@ -232,8 +232,6 @@ static void test_flow_that_cannot_be_is_unsound(void **state)
 	UNSOUND((flow.source = (struct bytes){ v6, 5 }));
 	UNSOUND(flow.class = CLASS_COUNT);
 	UNSOUND(flow.role = ROLE_COUNT);
-	UNSOUND(flow.tool = TOOL_COUNT);
-	UNSOUND(flow.payload = PAYLOAD_COUNT);
 	UNSOUND(flow.service_port = -2);
 	UNSOUND(flow.service_port = SERVICE_OF_TYPE(255) + 1);
 	UNSOUND(flow.quoted_protocol = -2);
@@ -245,6 +243,17 @@ static void test_flow_that_cannot_be_is_unsound(void **state)
 	UNSOUND(flow.bytes = -1);
 	UNSOUND(flow.destinations = -1);
 	UNSOUND(flow.first_us = 1);
+}
+
+static void test_flow_with_labels_of_a_newer_release_is_sound(void **state)
+{
+	struct flow_record flow = sound_flow();
+
+	(void)state;
+	flow.tool = 255;
+	flow.payload = PAYLOAD_COUNT;
+	flow.marks = INT64_MAX;
+	assert_true(flow_is_sound(&flow));
 }
 
 #define UNSOUND_MARKER(change)                                                                     \
@@ -300,6 +309,7 @@ int main(void)
 		cmocka_unit_test(test_flow_fields_do_not_share_storage),
 		cmocka_unit_test(test_flow_defaults_with_actor_and_packets_are_sound),
 		cmocka_unit_test(test_flow_that_cannot_be_is_unsound),
+		cmocka_unit_test(test_flow_with_labels_of_a_newer_release_is_sound),
 		cmocka_unit_test(test_flow_marker_that_cannot_be_is_unsound),
 		cmocka_unit_test(test_flow_source_is_the_actor_unless_given),
 	};

@@ -68,8 +68,6 @@ static void assert_names(
 		assert_string_equal(name(i), golden[i]);
 	for (unsigned i = 0; i < count; i++)
 		assert_non_null(name(i));
-	assert_null(name(count));
-	assert_null(name(255));
 }
 
 static void test_labels_numbers_are_for_ever(void **state)
@@ -82,8 +80,29 @@ static void test_labels_numbers_are_for_ever(void **state)
 	}
 	assert_null(class_name(CLASS_COUNT));
 	assert_names(role_name, golden_roles, COUNT_OF(golden_roles), ROLE_COUNT);
+	assert_null(role_name(ROLE_COUNT));
 	assert_names(tool_name, golden_tools, COUNT_OF(golden_tools), TOOL_COUNT);
 	assert_names(payload_name, golden_payloads, COUNT_OF(golden_payloads), PAYLOAD_COUNT);
+}
+
+static void assert_unknown_names(name_of name, unsigned from, unsigned end)
+{
+	char text[32];
+
+	for (unsigned i = from; i < end; i++) {
+		snprintf(text, sizeof(text), "unknown-%u", i);
+		assert_string_equal(name(i), text);
+	}
+	assert_null(name(end));
+	assert_null(name(UINT32_MAX));
+}
+
+static void test_labels_of_a_newer_release_are_named_by_number(void **state)
+{
+	(void)state;
+	assert_unknown_names(tool_name, TOOL_COUNT, 256);
+	assert_unknown_names(payload_name, PAYLOAD_COUNT, 256);
+	assert_unknown_names(mark_name, 0, 64);
 }
 
 static void test_labels_protocols_read_and_write_alike(void **state)
@@ -199,6 +218,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_labels_numbers_are_for_ever),
+		cmocka_unit_test(test_labels_of_a_newer_release_are_named_by_number),
 		cmocka_unit_test(test_labels_protocols_read_and_write_alike),
 		cmocka_unit_test(test_labels_protocol_that_is_none_is_refused),
 		cmocka_unit_test(test_labels_protocol_text_names_the_family),

@@ -1,6 +1,7 @@
 #include "sensor/arena.h"
 
 #include <pthread.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -110,4 +111,39 @@ void arena_fini(struct arena *arena)
 		arena->newest = before;
 	}
 	*arena = (struct arena){ 0 };
+}
+
+static size_t round_up(size_t size)
+{
+	return (size + HUGE_PAGE_BYTES - 1) & ~(size_t)(HUGE_PAGE_BYTES - 1);
+}
+
+/* Maps one huge page more than needed and returns what lies before and behind the aligned part. */
+void *large_alloc(size_t size)
+{
+	size_t bytes = round_up(size), before;
+	char *mapped, *memory;
+
+	if (size < HUGE_PAGE_BYTES)
+		return calloc(1, size);
+	mapped = mmap(NULL, bytes + HUGE_PAGE_BYTES, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (mapped == MAP_FAILED)
+		return NULL;
+	before = (size_t)(-(uintptr_t)mapped & (HUGE_PAGE_BYTES - 1));
+	memory = mapped + before;
+	if (before > 0)
+		(void)munmap(mapped, before);
+	if (before < HUGE_PAGE_BYTES)
+		(void)munmap(memory + bytes, HUGE_PAGE_BYTES - before);
+	(void)madvise(memory, bytes, MADV_HUGEPAGE);
+	return memory;
+}
+
+void large_free(void *memory, size_t size)
+{
+	if (size < HUGE_PAGE_BYTES)
+		free(memory);
+	else if (memory != NULL)
+		(void)munmap(memory, round_up(size));
 }

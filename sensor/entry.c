@@ -1,7 +1,7 @@
 /*
- * Closing a minute: entries of all tables are listed, sorted by key, equal keys (live workers
- * share flows) folded, encoded and cut. Sorting is a radix sort on the actor, eight bits a pass,
- * then a comparison sort within runs of one actor: runs are short, keys are compared rarely.
+ * Closing a minute: the flows of all tables are listed, sorted by key, equal keys (live workers
+ * share flows) folded, encoded and cut. An item of the list is eight bytes: four of the key, which
+ * are sorted by, and the flow's place. Where those four are equal the next four decide.
  *
  * The part's books: the first part carries the frames that were not counted, every part carries
  * the frames of its own flows, so frames = not IP + malformed + not dark + counted holds for each.
@@ -13,14 +13,38 @@
 
 #include "schemas/base/log.h"
 #include "schemas/base/signals.h"
+#include "sensor/prefetch.h"
 
-#define PARTS_REMEMBERED 65536 /* minutes whose next part number is known; a power of two */
-#define ITEMS_AHEAD	 12    /* entries asked from memory before they are encoded */
-#define RUN_SMALL	 16    /* runs up to this length are sorted by insertion */
+#define PARTS_REMEMBERED   65536 /* minutes whose next part number is known; a power of two */
+#define ENTRIES_AHEAD	   24	 /* entries asked from memory before they are encoded */
+#define DESTINATIONS_AHEAD 8	 /* then their destinations */
+#define RUN_SMALL	   16	 /* runs up to this length are sorted by insertion */
+#define RUN_LARGE	   4096	 /* from here on a radix sort pays */
+#define SOURCES_MAX	   128	 /* short and long keys of up to 64 workers */
 
-struct item {
-	uint64_t actor; /* first eight bytes of it, most significant first */
-	const struct flow_entry *flow;
+/* Where items point to: the flows of one family in one window. */
+struct source {
+	const struct flow_table *table;
+	struct flow_list flows;
+	enum flow_family family;
+};
+
+/* What is sorted: four bytes of the key above, the source's number and the flow's below. */
+typedef uint64_t item;
+
+struct items {
+	item *list, *scratch;
+	size_t capacity;
+	size_t count;
+	struct source sources[SOURCES_MAX];
+	unsigned source_count;
+	unsigned number_bits; /* of the flow's number */
+};
+
+/* A flow and where it lies. */
+struct flow_ref {
+	const struct flow_entry *entry;
+	const struct source *source;
 };
 
 /* The part being filled. */
@@ -44,8 +68,7 @@ struct entry_closer {
 	struct part part;
 	struct buffer header;	    /* container header in front of each message */
 	struct minute_parts *parts; /* direct mapped by minute */
-	struct item *items, *scratch;
-	size_t item_capacity;
+	struct items items;
 	/* of the minute being closed */
 	uint64_t minute;
 	const struct ledger *ledger;
@@ -53,6 +76,16 @@ struct entry_closer {
 	uint64_t sketch_overflow;
 	bool is_first_part;
 };
+
+static void release_items(struct items *items)
+{
+	if (items->list != NULL)
+		large_free(items->list, items->capacity * sizeof(*items->list));
+	if (items->scratch != NULL)
+		large_free(items->scratch, items->capacity * sizeof(*items->scratch));
+	items->list = items->scratch = NULL;
+	items->capacity = 0;
+}
 
 void entry_destroy(struct entry *entry)
 {
@@ -145,8 +178,7 @@ void entry_closer_destroy(struct entry_closer *closer)
 	entry_destroy(closer->part.entry);
 	free(closer->totals.range_packets);
 	free(closer->parts);
-	free(closer->items);
-	free(closer->scratch);
+	release_items(&closer->items);
 	buffer_fini(&closer->header);
 	free(closer);
 }
@@ -174,19 +206,31 @@ void entry_closer_statistics(const struct entry_closer *closer)
 
 /* ---- sorting ---- */
 
-static uint64_t actor_prefix(const struct flow_entry *flow, size_t address_bytes)
+static struct flow_ref ref_of(const struct items *items, item it)
 {
-	return address_bytes == 4 ? (uint64_t)load_u32(flow->key) << 32 : load_u64(flow->key);
+	uint32_t place = (uint32_t)it;
+	uint32_t number = (uint32_t)(place & ((UINT64_C(1) << items->number_bits) - 1));
+	const struct source *source = &items->sources[(uint64_t)place >> items->number_bits];
+
+	return (struct flow_ref){ flow_list_at(&source->flows, number), source };
+}
+
+/* Four bytes of the item's key from `at` on; zero behind its end. */
+static uint32_t key_word(const struct items *items, item it, size_t at)
+{
+	struct flow_ref flow = ref_of(items, it);
+
+	return at < flow_key_bytes(flow.source->family) ? load_u32(flow.entry->key + at) : 0;
 }
 
 /* One pass over eight bits; false when all items agree in them, so that nothing moved. */
-static bool radix_pass(const struct item *from, struct item *to, size_t count, unsigned shift)
+static bool radix_pass(const item *from, item *to, size_t count, unsigned shift)
 {
 	size_t starts[256] = { 0 }, sum = 0;
 
 	for (size_t i = 0; i < count; i++)
-		starts[from[i].actor >> shift & 0xff]++;
-	if (starts[from[0].actor >> shift & 0xff] == count)
+		starts[from[i] >> shift & 0xff]++;
+	if (starts[from[0] >> shift & 0xff] == count)
 		return false;
 	for (unsigned i = 0; i < 256; i++) {
 		size_t here = starts[i];
@@ -195,118 +239,148 @@ static bool radix_pass(const struct item *from, struct item *to, size_t count, u
 		sum += here;
 	}
 	for (size_t i = 0; i < count; i++)
-		to[starts[from[i].actor >> shift & 0xff]++] = from[i];
+		to[starts[from[i] >> shift & 0xff]++] = from[i];
 	return true;
 }
 
-static int compare_v4(const void *a, const void *b)
+static void radix_sort(item *list, item *scratch, size_t count)
 {
-	return memcmp(((const struct item *)a)->flow->key, ((const struct item *)b)->flow->key,
-		8 + FLOW_LABEL_BYTES);
-}
+	item *from = list, *to = scratch;
 
-static int compare_v6(const void *a, const void *b)
-{
-	return memcmp(((const struct item *)a)->flow->key, ((const struct item *)b)->flow->key,
-		32 + FLOW_LABEL_BYTES);
-}
+	for (unsigned shift = 32; shift < 64; shift += 8) {
+		if (radix_pass(from, to, count, shift)) {
+			item *swap = from;
 
-static void sort_run(struct item *items, size_t count, int (*compare)(const void *, const void *))
-{
-	if (count > RUN_SMALL) {
-		qsort(items, count, sizeof(*items), compare);
-		return;
-	}
-	for (size_t i = 1; i < count; i++) {
-		struct item item = items[i];
-		size_t at = i;
-
-		for (; at > 0 && compare(&items[at - 1], &item) > 0; at--)
-			items[at] = items[at - 1];
-		items[at] = item;
-	}
-}
-
-static void sort_items(struct entry_closer *closer, size_t count, size_t address_bytes)
-{
-	int (*compare)(const void *, const void *) = address_bytes == 4 ? compare_v4 : compare_v6;
-	struct item *items = closer->items, *scratch = closer->scratch;
-
-	for (unsigned shift = address_bytes == 4 ? 32 : 0; shift < 64; shift += 8) {
-		if (radix_pass(items, scratch, count, shift)) {
-			struct item *swap = items;
-
-			items = scratch;
-			scratch = swap;
+			from = to;
+			to = swap;
 		}
 	}
-	closer->items = items;
-	closer->scratch = scratch;
+	if (from != list)
+		memcpy(list, from, count * sizeof(*list));
+}
+
+static int compare_items(const void *a, const void *b)
+{
+	item x = *(const item *)a, y = *(const item *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void insertion_sort(item *list, size_t count)
+{
+	for (size_t i = 1; i < count; i++) {
+		item it = list[i];
+		size_t at = i;
+
+		for (; at > 0 && list[at - 1] > it; at--)
+			list[at] = list[at - 1];
+		list[at] = it;
+	}
+}
+
+/* Sorts items whose upper halves are the key's bytes at `at`; what is equal there by the next. */
+static void sort_run(const struct items *items, item *list, size_t count, size_t at)
+{
+	if (count <= RUN_SMALL)
+		insertion_sort(list, count);
+	else if (count < RUN_LARGE)
+		qsort(list, count, sizeof(*list), compare_items);
+	else
+		radix_sort(list, items->scratch, count);
+	at += 4;
 	for (size_t i = 0; i < count;) {
 		size_t end = i + 1;
 
-		while (end < count && items[end].actor == items[i].actor)
+		while (end < count && list[end] >> 32 == list[i] >> 32)
 			end++;
-		if (end - i > 1)
-			sort_run(&items[i], end - i, compare);
+		if (end - i > 1 && at < FLOW_KEY_MAX) {
+			for (size_t j = i; j < end; j++)
+				list[j] = (uint64_t)key_word(items, list[j], at) << 32 |
+					  (uint32_t)list[j];
+			sort_run(items, list + i, end - i, at);
+		}
 		i = end;
 	}
 }
 
-static int reserve_items(struct entry_closer *closer, size_t count)
+static int reserve_items(struct items *items)
 {
-	if (count <= closer->item_capacity)
+	if (items->count <= items->capacity)
 		return 0;
-	free(closer->items);
-	free(closer->scratch);
-	closer->item_capacity = count + count / 4;
-	closer->items = malloc(closer->item_capacity * sizeof(*closer->items));
-	closer->scratch = malloc(closer->item_capacity * sizeof(*closer->scratch));
-	if (closer->items != NULL && closer->scratch != NULL)
+	release_items(items);
+	items->list = large_alloc(items->count * sizeof(*items->list));
+	items->scratch = large_alloc(items->count * sizeof(*items->scratch));
+	items->capacity = items->count;
+	if (items->list != NULL && items->scratch != NULL)
 		return 0;
-	free(closer->items);
-	free(closer->scratch);
-	closer->items = closer->scratch = NULL;
-	closer->item_capacity = 0;
+	release_items(items);
 	return -ENOMEM;
 }
 
-/* Lists and sorts the flows of one family in all windows. */
-static int gather(struct entry_closer *closer, struct window **windows, size_t window_count,
-	unsigned ip_version, size_t *count)
+static void add_source(struct items *items, const struct window *window, enum flow_family family)
 {
-	size_t address_bytes = ip_version == 6 ? 16 : 4;
-	size_t total = 0, at = 0;
+	struct source source = {
+		.table = window->table,
+		.flows = flow_table_list(window->table, family),
+		.family = family,
+	};
 
-	for (size_t w = 0; w < window_count; w++)
-		for (unsigned s = 0; s < windows[w]->shards; s++)
-			if (windows[w]->tables[s] != NULL)
-				total += flow_table_family_flows(windows[w]->tables[s], ip_version);
-	if (reserve_items(closer, total) != 0)
+	if (source.flows.count == 0)
+		return;
+	items->count += source.flows.count;
+	items->sources[items->source_count++] = source;
+}
+
+/* How many bits are left for a flow's number; checks that all numbers fit. */
+static bool divide_bits(struct items *items)
+{
+	items->number_bits = 32;
+	while (items->source_count > UINT64_C(1) << (32 - items->number_bits))
+		items->number_bits--;
+	for (unsigned i = 0; i < items->source_count; i++)
+		if (items->sources[i].flows.count > UINT64_C(1) << items->number_bits)
+			return false;
+	return true;
+}
+
+static void list_items(struct items *items)
+{
+	item *out = items->list;
+
+	for (uint64_t s = 0; s < items->source_count; s++) {
+		const struct flow_list *flows = &items->sources[s].flows;
+
+		for (uint32_t i = 0; i < flows->count; i++)
+			*out++ = (uint64_t)load_u32(flow_list_at(flows, i)->key) << 32 |
+				 s << items->number_bits | i;
+	}
+}
+
+/* Lists and sorts the flows of one IP version in all windows. */
+static int gather(
+	struct items *items, struct window **windows, size_t window_count, unsigned ip_version)
+{
+	int rc;
+
+	items->count = 0;
+	items->source_count = 0;
+	if (2 * window_count > SOURCES_MAX)
 		return -ENOMEM;
 	for (size_t w = 0; w < window_count; w++) {
-		for (unsigned s = 0; s < windows[w]->shards; s++) {
-			const struct flow_table *table = windows[w]->tables[s];
-			size_t flows =
-				table != NULL ? flow_table_family_flows(table, ip_version) : 0;
-
-			if (flows == 0)
-				continue;
-			/* the scratch space holds the pointers until they are paired with their actors */
-			flow_table_entries(table, ip_version,
-				(const struct flow_entry **)(void *)closer->scratch);
-			for (size_t i = 0; i < flows; i++) {
-				const struct flow_entry *flow =
-					((const struct flow_entry **)(void *)closer->scratch)[i];
-
-				closer->items[at++] =
-					(struct item){ actor_prefix(flow, address_bytes), flow };
-			}
+		if (ip_version == 6) {
+			add_source(items, windows[w], FLOW_V6);
+		} else {
+			add_source(items, windows[w], FLOW_V4);
+			add_source(items, windows[w], FLOW_V4_LONG);
 		}
 	}
-	*count = total;
-	if (total > 0)
-		sort_items(closer, total, address_bytes);
+	if (!divide_bits(items))
+		return -ENOMEM;
+	rc = reserve_items(items);
+	if (rc != 0)
+		return rc;
+	list_items(items);
+	sort_run(items, items->list, items->count, 0);
 	return 0;
 }
 
@@ -491,48 +565,63 @@ static int end_part(struct entry_closer *closer, bool is_last)
 
 /* ---- records ---- */
 
-/* Entries of one key, folded. */
+/* Flows of one key, folded. */
 struct folded {
-	const struct flow_entry *first; /* whose sample it is */
+	const uint8_t *key;
+	enum flow_family family;
 	uint64_t packets;
 	uint64_t bytes;
-	uint32_t first_us;
-	uint32_t last_us;
+	uint64_t first_us;
+	uint64_t last_us;
+	struct flow_sample sample;
 	struct sketch destinations;
 };
 
-static bool is_earlier(const struct flow_entry *a, const struct flow_entry *b)
+static void begin_fold(struct folded *out, const struct flow_ref *flow)
 {
-	if (a->first_us != b->first_us)
-		return a->first_us < b->first_us;
-	return memcmp(a->sample, b->sample, sizeof(*a->sample)) < 0;
+	const struct flow_entry *entry = flow->entry;
+
+	out->key = entry->key;
+	out->family = flow->source->family;
+	out->packets = entry->packets;
+	out->bytes = entry->bytes;
+	out->first_us = entry->first_us;
+	out->last_us = entry->last_us;
+	out->sample = flow_entry_sample(entry);
+	flow_entry_sketch(flow->source->table, entry, &out->destinations);
 }
 
-static void fold(struct folded *out, const struct item *items, size_t count)
+/* The earliest sample counts, of several at the same time the least one. */
+static void fold_sample(struct folded *out, const struct flow_entry *entry)
 {
+	struct flow_sample sample = flow_entry_sample(entry);
+
+	if (entry->first_us < out->first_us ||
+		(entry->first_us == out->first_us &&
+			memcmp(&sample, &out->sample, sizeof(sample)) < 0))
+		out->sample = sample;
+}
+
+static void fold(struct folded *out, const struct flow_ref *flow)
+{
+	const struct flow_entry *entry = flow->entry;
 	struct sketch other;
 
-	out->first = items[0].flow;
-	out->packets = out->bytes = 0;
-	out->first_us = UINT32_MAX;
-	out->last_us = 0;
-	flow_entry_sketch(items[0].flow, &out->destinations);
-	for (size_t i = 0; i < count; i++) {
-		const struct flow_entry *flow = items[i].flow;
+	fold_sample(out, entry);
+	out->packets += entry->packets;
+	out->bytes += entry->bytes;
+	if (entry->first_us < out->first_us)
+		out->first_us = entry->first_us;
+	if (entry->last_us > out->last_us)
+		out->last_us = entry->last_us;
+	flow_entry_sketch(flow->source->table, entry, &other);
+	sketch_merge(&out->destinations, &other);
+}
 
-		out->packets += flow->packets;
-		out->bytes += flow->bytes;
-		if (flow->first_us < out->first_us)
-			out->first_us = flow->first_us;
-		if (flow->last_us > out->last_us)
-			out->last_us = flow->last_us;
-		if (is_earlier(flow, out->first))
-			out->first = flow;
-		if (i > 0) {
-			flow_entry_sketch(flow, &other);
-			sketch_merge(&out->destinations, &other);
-		}
-	}
+static bool is_same_flow(const struct folded *folded, const struct flow_ref *flow)
+{
+	return folded->family == flow->source->family &&
+	       memcmp(folded->key, flow->entry->key, flow_key_bytes(folded->family)) == 0;
 }
 
 static void set_labels(struct flow_record *record, const struct flow_labels *labels)
@@ -567,39 +656,47 @@ static void set_sample(struct flow_record *record, const struct flow_sample *sam
 	record->sample_tcp_options = (struct bytes){ sample->tcp_options, options };
 }
 
-static int add_record(
-	struct entry_closer *closer, const struct folded *folded, size_t address_bytes)
+/* The record of a folded flow; `sketch` holds its destinations' encoding and must outlive it. */
+static struct flow_record record_of(const struct entry_closer *closer, const struct folded *folded,
+	uint8_t sketch[SKETCH_ENCODED_BYTES], struct flow_labels *labels)
 {
-	const uint8_t *key = folded->first->key;
 	int64_t start_us = (int64_t)(closer->minute * (WINDOW_NS / 1000));
+	size_t address_bytes = folded->family == FLOW_V6 ? 16 : 4;
+	const uint8_t *source = flow_key_source(folded->key, folded->family);
 	struct flow_record record = flow_defaults();
+
+	flow_key_labels(labels, folded->key, folded->family);
+	if (!labels->is_overflow) {
+		record.actor = (struct bytes){ folded->key, address_bytes };
+		if (memcmp(folded->key, source, address_bytes) != 0)
+			record.source = (struct bytes){ source, address_bytes };
+	}
+	record.window_ms = (int64_t)(closer->minute * WINDOW_MS);
+	record.ip_version = address_bytes == 16 ? 6 : 4;
+	set_labels(&record, labels);
+	set_sample(&record, &folded->sample);
+	record.packets = (int64_t)folded->packets;
+	record.bytes = (int64_t)folded->bytes;
+	record.first_us = start_us + (int64_t)folded->first_us;
+	record.last_us = start_us + (int64_t)folded->last_us;
+	record.destinations = (int64_t)sketch_count(&folded->destinations);
+	record.destination_sketch =
+		(struct bytes){ sketch, sketch_encode(&folded->destinations, sketch) };
+	return record;
+}
+
+static int add_record(struct entry_closer *closer, const struct folded *folded)
+{
 	uint8_t sketch[SKETCH_ENCODED_BYTES];
 	struct flow_labels labels;
-	struct address actor = { .size = (uint8_t)address_bytes };
+	struct flow_record record = record_of(closer, folded, sketch, &labels);
+	struct address actor = { .size = (uint8_t)record.actor.size };
 	struct part *part = &closer->part;
 	struct buffer *records;
 	uint32_t partition;
 	size_t before;
 
-	flow_key_labels(&labels, key, 2 * address_bytes + FLOW_LABEL_BYTES);
-	memcpy(actor.bytes, key, address_bytes);
-	if (labels.is_overflow)
-		actor.size = 0;
-	else if (memcmp(key, key + address_bytes, address_bytes) != 0)
-		record.source = (struct bytes){ key + address_bytes, address_bytes };
-	record.window_ms = (int64_t)(closer->minute * WINDOW_MS);
-	record.ip_version = address_bytes == 16 ? 6 : 4;
-	record.actor = (struct bytes){ key, actor.size };
-	set_labels(&record, &labels);
-	set_sample(&record, folded->first->sample);
-	record.packets = (int64_t)folded->packets;
-	record.bytes = (int64_t)folded->bytes;
-	record.first_us = start_us + folded->first_us;
-	record.last_us = start_us + folded->last_us;
-	record.destinations = (int64_t)sketch_count(&folded->destinations);
-	record.destination_sketch =
-		(struct bytes){ sketch, sketch_encode(&folded->destinations, sketch) };
-
+	memcpy(actor.bytes, folded->key, actor.size);
 	partition = address_partition(&actor, closer->options.partitions);
 	records = &part->records[partition];
 	before = records->size;
@@ -619,46 +716,62 @@ static int add_record(
 	return 0;
 }
 
-static int add_family(struct entry_closer *closer, size_t count, size_t address_bytes)
+static void prefetch_ahead(const struct items *items, size_t at)
 {
-	size_t key_bytes = 2 * address_bytes + FLOW_LABEL_BYTES;
-	const struct item *items = closer->items;
-	struct folded folded;
+	if (at + ENTRIES_AHEAD < items->count)
+		prefetch(ref_of(items, items->list[at + ENTRIES_AHEAD]).entry);
+	if (at + DESTINATIONS_AHEAD < items->count) {
+		struct flow_ref flow = ref_of(items, items->list[at + DESTINATIONS_AHEAD]);
 
-	for (size_t i = 0; i < count;) {
-		size_t end = i + 1;
-		int rc;
-
-		if (i + ITEMS_AHEAD < count)
-			flow_entry_prefetch(items[i + ITEMS_AHEAD].flow);
-		while (end < count && items[end].actor == items[i].actor &&
-			memcmp(items[end].flow->key, items[i].flow->key, key_bytes) == 0)
-			end++;
-		if (closer->part.encoded_bytes >= ENTRY_CUT_BYTES) {
-			rc = end_part(closer, false);
-			if (rc == 0)
-				rc = begin_part(closer);
-			if (rc != 0)
-				return rc;
-		}
-		fold(&folded, &items[i], end - i);
-		rc = add_record(closer, &folded, address_bytes);
-		if (rc != 0)
-			return rc;
-		i = end;
+		flow_entry_prefetch_destinations(flow.source->table, flow.entry);
 	}
-	return 0;
+}
+
+static int add_flow(struct entry_closer *closer, const struct folded *folded)
+{
+	int rc = 0;
+
+	if (closer->part.encoded_bytes >= ENTRY_CUT_BYTES) {
+		rc = end_part(closer, false);
+		if (rc == 0)
+			rc = begin_part(closer);
+	}
+	return rc != 0 ? rc : add_record(closer, folded);
+}
+
+static int add_listed(struct entry_closer *closer)
+{
+	const struct items *items = &closer->items;
+	struct folded folded;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < items->count;) {
+		struct flow_ref flow = ref_of(items, items->list[i]);
+
+		prefetch_ahead(items, i);
+		begin_fold(&folded, &flow);
+		while (++i < items->count) {
+			flow = ref_of(items, items->list[i]);
+			if (!is_same_flow(&folded, &flow))
+				break;
+			prefetch_ahead(items, i);
+			fold(&folded, &flow);
+		}
+		rc = add_flow(closer, &folded);
+	}
+	return rc;
 }
 
 static int close_parts(struct entry_closer *closer, struct window **windows, size_t count)
 {
-	size_t flows;
 	int rc = begin_part(closer);
 
+	for (size_t w = 0; w < count; w++)
+		flow_table_seal(windows[w]->table);
 	for (unsigned ip_version = 4; rc == 0 && ip_version <= 6; ip_version += 2) {
-		rc = gather(closer, windows, count, ip_version, &flows);
+		rc = gather(&closer->items, windows, count, ip_version);
 		if (rc == 0)
-			rc = add_family(closer, flows, ip_version == 6 ? 16 : 4);
+			rc = add_listed(closer);
 	}
 	return rc != 0 ? rc : end_part(closer, true);
 }
@@ -683,10 +796,7 @@ int entry_closer_close(struct entry_closer *closer, struct window **windows, siz
 
 	closer->sketch_overflow = 0;
 	for (size_t w = 0; w < count; w++) {
-		for (unsigned s = 0; s < windows[w]->shards; s++)
-			if (windows[w]->tables[s] != NULL)
-				closer->sketch_overflow +=
-					flow_table_sketch_overflow(windows[w]->tables[s]);
+		closer->sketch_overflow += flow_table_sketch_overflow(windows[w]->table);
 		if (w > 0)
 			ledger_add(ledger, &windows[w]->ledger);
 	}

@@ -19,71 +19,62 @@
 #define ZMAP_IP_ID	  54321
 #define HPING_WINDOW	  512
 
-static bool has_window(const struct packet *pkt)
-{
-	return pkt->transport_captured >= WINDOW_END_BYTES;
-}
-
-static bool is_nmap_window(const struct packet *pkt)
-{
-	uint16_t window = pkt->tcp_window;
-
-	return has_window(pkt) &&
-	       (window == 1024 || window == 2048 || window == 3072 || window == 4096);
-}
-
-static bool seq_is_target_address(const struct packet *pkt)
-{
-	return pkt->tcp_sequence == load_u32(pkt->dst);
-}
-
-static bool ip_id_is_54321(const struct packet *pkt)
-{
-	return pkt->ip_id == ZMAP_IP_ID;
-}
-
-static bool ip_id_is_xor_of_target(const struct packet *pkt)
-{
-	return pkt->ip_id == (uint16_t)(load_u32(pkt->dst) ^ pkt->dst_port ^ pkt->tcp_sequence);
-}
-
-static bool only_option_is_mss_1460(const struct packet *pkt)
-{
-	return is_nmap_window(pkt) && pkt->tcp_header_bytes == ONE_MSS_TCP_BYTES &&
-	       pkt->transport_captured >= ONE_MSS_TCP_BYTES &&
-	       load_u32(pkt->transport + PLAIN_TCP_BYTES) == MSS_1460;
-}
-
-static bool nmap_window_without_options(const struct packet *pkt)
-{
-	return is_nmap_window(pkt) && pkt->tcp_header_bytes == PLAIN_TCP_BYTES;
-}
-
-static bool window_512_without_options(const struct packet *pkt)
-{
-	return has_window(pkt) && pkt->tcp_window == HPING_WINDOW &&
-	       pkt->tcp_header_bytes == PLAIN_TCP_BYTES;
-}
+/* What a rule looks for, one bit each, in the order of the rules. */
+enum sign { SEQ_IS_DST, ID_IS_54321, ID_IS_XOR, NMAP_ONE_MSS, NMAP_PLAIN, HPING_PLAIN, SIGN_COUNT };
 
 /* Order matters: the first row that matches wins. Strength is how often chance alone matches. */
 static const struct {
 	uint8_t tool;
-	uint32_t classes;
 	bool ipv4_only;
-	bool (*matches)(const struct packet *pkt);
-} rules[] = {
+	uint32_t classes;
+} rules[SIGN_COUNT] = {
 	/* 32 bits. Antonakakis et al., USENIX Security 2017, section 3 */
-	{ TOOL_MIRAI, SYN_ONLY, true, seq_is_target_address },
+	[SEQ_IS_DST] = { TOOL_MIRAI, true, SYN_ONLY },
 	/* 16 bits. Durumeric, Bailey, Halderman, USENIX Security 2014, section 3; releases before 4.1 */
-	{ TOOL_ZMAP, PROBES, true, ip_id_is_54321 },
+	[ID_IS_54321] = { TOOL_ZMAP, true, PROBES },
 	/* 16 bits. same paper; robertdavidgraham/masscan:src/templ-pkt.c */
-	{ TOOL_MASSCAN, SYN_ONLY, true, ip_id_is_xor_of_target },
+	[ID_IS_XOR] = { TOOL_MASSCAN, true, SYN_ONLY },
 	/* nmap/nmap:tcpip.cc, scan_engine_raw.cc; other Go scanners send the same SYN */
-	{ TOOL_NMAP, SYN_ONLY, false, only_option_is_mss_1460 },
-	{ TOOL_NMAP, STEALTH, false, nmap_window_without_options },
+	[NMAP_ONE_MSS] = { TOOL_NMAP, false, SYN_ONLY },
+	[NMAP_PLAIN] = { TOOL_NMAP, false, STEALTH },
 	/* hping3's default window, no options */
-	{ TOOL_HPING, SYN_ONLY | STEALTH, false, window_512_without_options },
+	[HPING_PLAIN] = { TOOL_HPING, false, SYN_ONLY | STEALTH },
 };
+
+/* 1024, 2048, 3072 or 4096 */
+static bool is_nmap_window(uint16_t window)
+{
+	return (window & 0x3ff) == 0 && (uint16_t)(window - 1024) <= 3072;
+}
+
+static unsigned window_signs(const struct packet *pkt)
+{
+	unsigned signs = 0;
+
+	if (pkt->transport_captured < WINDOW_END_BYTES)
+		return 0;
+	if (is_nmap_window(pkt->tcp_window)) {
+		if (pkt->tcp_header_bytes == PLAIN_TCP_BYTES)
+			signs |= 1u << NMAP_PLAIN;
+		if (pkt->tcp_header_bytes == ONE_MSS_TCP_BYTES &&
+			pkt->transport_captured >= ONE_MSS_TCP_BYTES &&
+			load_u32(pkt->transport + PLAIN_TCP_BYTES) == MSS_1460)
+			signs |= 1u << NMAP_ONE_MSS;
+	}
+	if (pkt->tcp_window == HPING_WINDOW && pkt->tcp_header_bytes == PLAIN_TCP_BYTES)
+		signs |= 1u << HPING_PLAIN;
+	return signs;
+}
+
+static unsigned signs_of(const struct packet *pkt)
+{
+	uint32_t dst = load_u32(pkt->dst);
+	uint16_t xor = (uint16_t)(dst ^ pkt->dst_port ^ pkt->tcp_sequence);
+
+	return (unsigned)(pkt->tcp_sequence == dst) << SEQ_IS_DST |
+	       (unsigned)(pkt->ip_id == ZMAP_IP_ID) << ID_IS_54321 |
+	       (unsigned)(pkt->ip_id == xor) << ID_IS_XOR | window_signs(pkt);
+}
 
 enum tool fingerprint_match(const struct packet *pkt, enum packet_class class)
 {
@@ -91,11 +82,12 @@ enum tool fingerprint_match(const struct packet *pkt, enum packet_class class)
 
 	if ((bit & (PROBES | STEALTH)) == 0)
 		return TOOL_NONE;
-	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
-		if ((rules[i].classes & bit) == 0 || (rules[i].ipv4_only && pkt->ip_version != 4))
-			continue;
-		if (rules[i].matches(pkt))
-			return (enum tool)rules[i].tool;
+	for (unsigned signs = signs_of(pkt); signs != 0; signs &= signs - 1) {
+		unsigned first = (unsigned)__builtin_ctz(signs);
+
+		if ((rules[first].classes & bit) != 0 &&
+			(!rules[first].ipv4_only || pkt->ip_version == 4))
+			return (enum tool)rules[first].tool;
 	}
 	return TOOL_NONE;
 }

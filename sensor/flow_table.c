@@ -1,11 +1,17 @@
 /*
  * Entries lie in chunks that never move; an open-addressing index of 8-byte slots (32 bits of
- * hash, 32 bits entry number) finds them with linear probing at a load of at most 3/4. An IPv4
- * entry is one cache line of 64 bytes, its sample 24, its slot 11 to 21: about 105 bytes a flow.
+ * hash, 32 bits entry number) finds them with linear probing at a load of at most 3/4. A flow with
+ * the short key is one cache line of 64 bytes, its slots 11 to 21: about 80 bytes a flow, and two
+ * cache lines a packet.
  *
  * Distinct destinations start inside the entry (one hash), move to a block of 6, 14 and 64 hashes
- * (half a cache line, one, and four) and then to 1,024 registers. Blocks come from a pool; a growing sketch hands its old block back.
- * When the pool's budget is used up the sketch stays as it is and is marked saturated.
+ * (half a cache line, one, and four) and then to 1,024 registers. Blocks come from a pool; a
+ * growing sketch hands its old block back. What a shard's sketches take is charged to its budget
+ * when they grow and never refunded, so that the pool stays below the sum of the budgets and a
+ * sketch is full at the same packet whoever counts it. A full one stays as it is and says so.
+ *
+ * An entry whose sums come near the end of their fields is left behind, and another one goes on
+ * with its key; at the close both are added up.
  */
 #include "sensor/flow_table.h"
 
@@ -16,38 +22,49 @@
 #include <xxhash.h>
 
 #include "schemas/base/bytes.h"
+#include "sensor/prefetch.h"
 
 #define SHARD_SEED                                                                                 \
 	0x686f7368696d6933ULL /* fixed: shards decide what overflows, which must repeat */
-#define CHUNK_SHIFT	 6    /* small: a minute with a single late packet must cost little */
-#define CHUNK_ENTRIES	 (1u << CHUNK_SHIFT)
-#define FIRST_SLOTS	 16
-#define POOL_CHUNK_BYTES 8192
+#define CHUNK_ENTRIES	 (1u << FLOW_CHUNK_SHIFT)
+#define FIRST_SLOTS	 1024
+#define POOL_CHUNK_SHIFT 10 /* units of 8 bytes */
+#define POOL_CHUNK_BYTES (8u << POOL_CHUNK_SHIFT)
 #define LINE_BYTES	 64 /* a cache line */
-#define EMPTY_SLOT	 UINT64_MAX
-#define V4_KEY_BYTES	 (8 + FLOW_LABEL_BYTES)
-#define V6_KEY_BYTES	 (32 + FLOW_LABEL_BYTES)
+#define EMPTY_SLOT	 0
+#define PACKETS_MAX	 (UINT32_MAX - 1)
+#define BYTES_MASK	 ((UINT64_C(1) << 48) - 1)
+#define BYTES_MAX	 (BYTES_MASK - UINT32_MAX)
+#define TIME_MASK	 ((1u << 26) - 1)
 
-static_assert(sizeof(struct flow_sample) == 24, "the sample is part of the memory target");
-static_assert(
-	offsetof(struct flow_entry, key) + V4_KEY_BYTES == 64, "an IPv4 flow is one cache line");
+static_assert(offsetof(struct flow_entry, key) + 16 == LINE_BYTES, "a flow is one cache line");
+static_assert(60000000 <= TIME_MASK, "a minute's microseconds fit");
+
+static const uint8_t key_bytes[FLOW_FAMILIES] = {
+	[FLOW_V4] = 4 + FLOW_LABEL_BYTES,
+	[FLOW_V4_LONG] = 4 + FLOW_LABEL_BYTES + 4 + FLOW_QUOTE_BYTES,
+	[FLOW_V6] = 16 + FLOW_LABEL_BYTES + 16 + FLOW_QUOTE_BYTES,
+};
+
+#define STRIDE(bytes) ((uint32_t)offsetof(struct flow_entry, key) + (bytes))
 
 /* Sizes of destination blocks: a header and so many hashes, or registers. */
 enum { CLASS_6, CLASS_14, CLASS_64, CLASS_REGISTERS, BLOCK_CLASSES };
 
 struct block {
-	uint16_t form;	   /* enum sketch_form */
+	uint16_t is_registers;
 	uint16_t count;	   /* hashes held */
 	uint16_t capacity; /* hashes that fit */
 	uint16_t class;
 	union {
 		uint32_t hashes[SKETCH_LIST_MAX];
 		uint8_t registers[SKETCH_REGISTERS];
-		struct block *next_free;
+		uint32_t next_free;
 	};
 };
 
 #define BLOCK_HEADER_BYTES offsetof(struct block, hashes)
+#define NO_BLOCK	   UINT32_MAX
 
 static const struct {
 	uint16_t capacity;
@@ -59,101 +76,150 @@ static const struct {
 	{ 0, BLOCK_HEADER_BYTES + SKETCH_REGISTERS },
 };
 
+/* Blocks are named by chunk and place, in units of 8 bytes. */
 struct pool {
-	uint8_t *chunk; /* the newest */
-	size_t used;
-	struct block *free[BLOCK_CLASSES];
+	uint8_t **chunks;
+	uint32_t chunk_count;
+	uint32_t used; /* bytes of the newest chunk */
+	uint32_t free[BLOCK_CLASSES];
 };
 
-/* The flows of one address family. */
+/* The flows of one family. */
 struct family {
 	uint64_t *slots;
 	uint32_t slot_mask;
 	uint32_t count;
-	uint32_t stride;
 	uint32_t key_bytes;
+	uint32_t stride;
 	uint8_t **chunks;
 	uint32_t chunk_count;
 };
 
-struct flow_table {
-	struct family v4, v6;
-	struct pool pool;
-	struct flow_budget *budget;
-	struct arena *arena;
-	size_t limited_flows; /* counted against the budget: all but overflow flows */
+/* What this table has of a shard's budget. */
+struct share {
+	size_t flows; /* all but overflow flows */
 	size_t sketch_bytes;
+};
+
+struct flow_table {
+	struct family families[FLOW_FAMILIES];
+	struct pool pool;
+	struct flow_budgets *budgets;
+	struct arena *arena;
 	uint64_t overflow_packets;
 	uint64_t sketch_overflow;
+	struct share shares[];
 };
 
 /* ---- keys ----
  *
- *  0 class | role | protocol | tool
- *  4 service port + 1, 0 none (big endian, so that key order is port order)
- *  8 marks
- * 12 payload | overflow | quote flags | quoted protocol
- * 16 quoted port | 0 | 0
+ * labels  0 class | 1 role, overflow | 2 protocol | 3 tool | 4 payload
+ *         5 service port + 1 in three bytes, 0 none (so that key order is port order)
+ *         8 marks
+ * quote   0 is long, flags | 1 quoted protocol | 2 quoted port
  */
-enum { QUOTE_PRESENT = 1, QUOTE_MATCHES = 2, QUOTE_HAS_PORT = 4 };
+enum { ROLE_MASK = 0x7f, OVERFLOW_BIT = 0x80 };
+enum { QUOTE_PRESENT = 1, QUOTE_MATCHES = 2, QUOTE_HAS_PORT = 4, QUOTE_IS_LONG = 0x80 };
 
-static void store_labels(uint8_t *p, const struct flow_labels *labels)
+static_assert(SERVICE_OF_TYPE(255) + 1 < 1 << 24, "a service port fits in three bytes");
+
+/* Bytes are put together in registers: a key is stored in words and read in words. */
+static uint32_t first_labels(const struct flow_labels *labels)
 {
-	p[0] = labels->class;
-	p[1] = labels->role;
-	p[2] = labels->protocol;
-	p[3] = labels->tool;
-	store_u32(p + 4, (uint32_t)(labels->service_port + 1));
-	store_u32(p + 8, labels->marks);
-	p[12] = labels->payload;
-	p[13] = labels->is_overflow;
-	p[14] = (uint8_t)((labels->has_quote ? QUOTE_PRESENT : 0) |
-			  (labels->quote_matches ? QUOTE_MATCHES : 0) |
-			  (labels->quote_has_port ? QUOTE_HAS_PORT : 0));
-	p[15] = labels->quoted_protocol;
-	store_u16(p + 16, labels->quoted_port);
-	store_u16(p + 18, 0);
+	return labels->class | (uint32_t)labels->role << 8 |
+	       (labels->is_overflow ? OVERFLOW_BIT << 8 : 0) | (uint32_t)labels->protocol << 16 |
+	       (uint32_t)labels->tool << 24;
+}
+
+static uint64_t last_labels(const struct flow_labels *labels)
+{
+	uint32_t port = (uint32_t)(labels->service_port + 1);
+
+	return labels->payload | (uint64_t)(__builtin_bswap32(port) & 0xffffff00) |
+	       (uint64_t)__builtin_bswap32(labels->marks) << 32;
+}
+
+static void store_quote(uint8_t *p, const struct flow_labels *labels)
+{
+	p[0] = (uint8_t)(QUOTE_IS_LONG | (labels->has_quote ? QUOTE_PRESENT : 0) |
+			 (labels->quote_matches ? QUOTE_MATCHES : 0) |
+			 (labels->quote_has_port ? QUOTE_HAS_PORT : 0));
+	p[1] = labels->quoted_protocol;
+	store_u16(p + 2, labels->quoted_port);
 }
 
 void flow_key_make(struct flow_key *out, const uint8_t *actor, const uint8_t *source,
 	size_t address_bytes, const struct flow_labels *labels)
 {
-	if (address_bytes == 4) { /* fixed sizes, so that the copies are moves */
-		memcpy(out->bytes, actor, 4);
-		memcpy(out->bytes + 4, source, 4);
-		store_labels(out->bytes + 8, labels);
-		out->size = V4_KEY_BYTES;
+	uint8_t *at = out->bytes;
+
+	if (address_bytes == 4) {
+		bool is_long = labels->has_quote || memcmp(actor, source, 4) != 0;
+
+		out->family = is_long ? FLOW_V4_LONG : FLOW_V4;
+		store_u64_le(at, load_u32_le(actor) | (uint64_t)first_labels(labels) << 32);
+		store_u64_le(at + 8, last_labels(labels));
+		at += 4 + FLOW_LABEL_BYTES;
+		if (is_long) {
+			memcpy(at, source, 4);
+			store_quote(at + 4, labels);
+		}
 	} else {
-		memcpy(out->bytes, actor, 16);
-		memcpy(out->bytes + 16, source, 16);
-		store_labels(out->bytes + 32, labels);
-		out->size = V6_KEY_BYTES;
+		out->family = FLOW_V6;
+		memcpy(at, actor, 16);
+		store_u32_le(at + 16, first_labels(labels));
+		store_u64_le(at + 20, last_labels(labels));
+		at += 16 + FLOW_LABEL_BYTES;
+		memcpy(at, source, 16);
+		store_quote(at + 16, labels);
 	}
+	out->size = key_bytes[out->family];
 }
 
-void flow_key_labels(struct flow_labels *out, const uint8_t *key, size_t key_size)
+static size_t address_bytes_of(enum flow_family family)
 {
-	const uint8_t *p = key + key_size - FLOW_LABEL_BYTES;
+	return family == FLOW_V6 ? 16 : 4;
+}
+
+size_t flow_key_bytes(enum flow_family family)
+{
+	return key_bytes[family];
+}
+
+const uint8_t *flow_key_source(const uint8_t *key, enum flow_family family)
+{
+	return family == FLOW_V4 ? key : key + address_bytes_of(family) + FLOW_LABEL_BYTES;
+}
+
+void flow_key_labels(struct flow_labels *out, const uint8_t *key, enum flow_family family)
+{
+	const uint8_t *p = key + address_bytes_of(family);
+	const uint8_t *quote;
 
 	*out = (struct flow_labels){
 		.class = p[0],
-		.role = p[1],
+		.role = p[1] & ROLE_MASK,
+		.is_overflow = (p[1] & OVERFLOW_BIT) != 0,
 		.protocol = p[2],
 		.tool = p[3],
-		.service_port = (int32_t)load_u32(p + 4) - 1,
+		.payload = p[4],
+		.service_port = (int32_t)((uint32_t)p[5] << 16 | load_u16(p + 6)) - 1,
 		.marks = load_u32(p + 8),
-		.payload = p[12],
-		.is_overflow = p[13] != 0,
-		.has_quote = (p[14] & QUOTE_PRESENT) != 0,
-		.quote_matches = (p[14] & QUOTE_MATCHES) != 0,
-		.quote_has_port = (p[14] & QUOTE_HAS_PORT) != 0,
-		.quoted_protocol = p[15],
-		.quoted_port = load_u16(p + 16),
 	};
+	if (family == FLOW_V4)
+		return;
+	quote = flow_key_source(key, family) + address_bytes_of(family);
+	out->has_quote = (quote[0] & QUOTE_PRESENT) != 0;
+	out->quote_matches = (quote[0] & QUOTE_MATCHES) != 0;
+	out->quote_has_port = (quote[0] & QUOTE_HAS_PORT) != 0;
+	out->quoted_protocol = quote[1];
+	out->quoted_port = load_u16(quote + 2);
 }
 
 uint64_t flow_key_hash(const struct flow_key *key, uint64_t secret)
 {
+	if (key->size == 16) /* a constant, so that the hash is a few multiplications */
+		return XXH3_64bits_withSeed(key->bytes, 16, secret);
 	return XXH3_64bits_withSeed(key->bytes, key->size, secret);
 }
 
@@ -163,79 +229,96 @@ uint32_t flow_key_shard(const struct flow_key *key, uint32_t shards)
 {
 	uint64_t sum = SHARD_SEED;
 
-	for (uint32_t at = 0; at < key->size; at += 4) {
-		uint32_t word;
-
-		memcpy(&word, key->bytes + at, 4);
-		sum = (sum ^ word) * 0x9e3779b97f4a7c15ULL;
+	for (uint32_t at = 0; at < key->size / 8u; at++) {
+		sum = (sum ^ key->words[at]) * 0x9e3779b97f4a7c15ULL;
+		sum ^= sum >> 32;
 	}
-	return (uint32_t)((sum >> 32) * shards >> 32);
+	return (uint32_t)((sum & UINT32_MAX) * shards >> 32);
 }
 
 /* ---- pool of destination blocks ---- */
 
-static struct block *pool_take(struct flow_table *table, unsigned class)
+static struct block *block_at(const struct flow_table *table, uint32_t ref)
+{
+	uint8_t *chunk = table->pool.chunks[ref >> POOL_CHUNK_SHIFT];
+
+	return (struct block *)(void *)(chunk + (size_t)(ref & ((1u << POOL_CHUNK_SHIFT) - 1)) * 8);
+}
+
+/* Makes room for one more in an array of pointers; it is full at each power of two. */
+static int reserve_chunk(uint8_t ***chunks, uint32_t count)
+{
+	uint8_t **more;
+
+	if ((count & (count - 1)) != 0)
+		return 0;
+	more = realloc(*chunks, (count != 0 ? (size_t)count * 2 : 1) * sizeof(**chunks));
+	if (more == NULL)
+		return -ENOMEM;
+	*chunks = more;
+	return 0;
+}
+
+static int add_pool_chunk(struct flow_table *table)
 {
 	struct pool *pool = &table->pool;
-	size_t bytes = block_classes[class].bytes;
-	struct block *block = pool->free[class];
+	uint8_t *chunk;
 
-	if (block != NULL) {
+	if (pool->chunk_count == UINT32_MAX >> POOL_CHUNK_SHIFT ||
+		reserve_chunk(&pool->chunks, pool->chunk_count) != 0)
+		return -ENOMEM;
+	chunk = arena_take(table->arena, POOL_CHUNK_BYTES);
+	if (chunk == NULL)
+		return -ENOMEM;
+	pool->chunks[pool->chunk_count++] = chunk;
+	pool->used = 0;
+	return 0;
+}
+
+static uint32_t pool_take(struct flow_table *table, unsigned class, uint32_t shard)
+{
+	struct flow_budget *budget = &table->budgets->shard[shard];
+	struct pool *pool = &table->pool;
+	uint32_t bytes = block_classes[class].bytes;
+	uint32_t ref = pool->free[class];
+	struct block *block;
+
+	if (budget->sketch_bytes + bytes > budget->sketch_bytes_max)
+		return NO_BLOCK;
+	if (ref != NO_BLOCK) {
+		block = block_at(table, ref);
 		pool->free[class] = block->next_free;
 	} else {
-		if (pool->chunk == NULL || pool->used + bytes + LINE_BYTES > POOL_CHUNK_BYTES) {
-			uint8_t *chunk;
-
-			if (table->budget->sketch_bytes + POOL_CHUNK_BYTES >
-				table->budget->sketch_bytes_max)
-				return NULL;
-			chunk = arena_take(table->arena, POOL_CHUNK_BYTES);
-			if (chunk == NULL)
-				return NULL;
-			table->budget->sketch_bytes += POOL_CHUNK_BYTES;
-			table->sketch_bytes += POOL_CHUNK_BYTES;
-			pool->chunk = chunk;
-			pool->used = 0;
-		}
 		if (bytes == LINE_BYTES)
-			pool->used = (pool->used + LINE_BYTES - 1) & ~(size_t)(LINE_BYTES - 1);
-		block = (struct block *)(void *)(pool->chunk + pool->used);
+			pool->used = (pool->used + LINE_BYTES - 1) & ~(LINE_BYTES - 1u);
+		if ((pool->chunk_count == 0 || pool->used + bytes > POOL_CHUNK_BYTES) &&
+			add_pool_chunk(table) != 0)
+			return NO_BLOCK;
+		ref = (pool->chunk_count - 1) << POOL_CHUNK_SHIFT | pool->used / 8;
 		pool->used += bytes;
+		block = block_at(table, ref);
 	}
-	block->form = SKETCH_LIST;
+	budget->sketch_bytes += bytes;
+	table->shares[shard].sketch_bytes += bytes;
+	block->is_registers = class == CLASS_REGISTERS;
 	block->count = 0;
 	block->capacity = block_classes[class].capacity;
 	block->class = (uint16_t) class;
-	return block;
+	return ref;
 }
 
-static void pool_give_back(struct pool *pool, struct block *block)
+static void pool_give_back(struct flow_table *table, uint32_t ref)
 {
-	block->next_free = pool->free[block->class];
-	pool->free[block->class] = block;
+	struct block *block = block_at(table, ref);
+
+	block->next_free = table->pool.free[block->class];
+	table->pool.free[block->class] = ref;
 }
 
-/* ---- distinct destinations of an entry ----
- *
- * The 64-bit field is 0 (none), an odd number (one hash in the upper half; memory for another may
- * have run out), or a block's address.
- */
-#define SINGLE_SATURATED UINT64_C(2)
+/* ---- distinct destinations of an entry ---- */
 
-static uint64_t single_of(uint32_t hash)
-{
-	return (uint64_t)hash << 32 | 1;
-}
-
-static bool is_single(uint64_t destinations)
-{
-	return (destinations & 1) != 0;
-}
-
-static struct block *block_of(uint64_t destinations)
-{
-	return (struct block *)(uintptr_t)destinations;
-}
+/* What an entry's `destinations` is. */
+enum { DESTINATIONS_NONE, DESTINATIONS_SINGLE, DESTINATIONS_BLOCK };
 
 static bool list_has(const struct block *block, uint32_t hash)
 {
@@ -247,227 +330,243 @@ static bool list_has(const struct block *block, uint32_t hash)
 	return found;
 }
 
-/* The next larger block with the same content, or NULL when the budget is used up. */
-static struct block *grow(struct flow_table *table, struct block *block)
+/* Moves the entry's hashes to the next larger block; false when the budget is used up. */
+static bool grow(struct flow_table *table, struct flow_entry *entry, uint32_t shard)
 {
-	struct block *larger = pool_take(table, block->class + 1u);
+	const struct block *block = block_at(table, entry->destinations);
+	uint32_t ref = pool_take(table, block->class + 1u, shard);
+	struct block *larger;
 
-	if (larger == NULL) {
-		block->form = SKETCH_SATURATED;
-		return NULL;
-	}
-	if (larger->class == CLASS_REGISTERS) {
+	if (ref == NO_BLOCK)
+		return false;
+	larger = block_at(table, ref);
+	if (larger->is_registers) {
 		memset(larger->registers, 0, SKETCH_REGISTERS);
-		larger->form = SKETCH_REGISTERED;
 		for (unsigned i = 0; i < block->count; i++)
 			sketch_register_add(larger->registers, block->hashes[i]);
 	} else {
 		memcpy(larger->hashes, block->hashes, block->count * sizeof(block->hashes[0]));
 		larger->count = block->count;
 	}
-	pool_give_back(&table->pool, block);
-	return larger;
+	pool_give_back(table, entry->destinations);
+	entry->destinations = ref;
+	return true;
+}
+
+static void note_full(struct flow_table *table, struct flow_entry *entry)
+{
+	entry->destinations_full = 1;
+	table->sketch_overflow++;
 }
 
 static void add_to_block(
-	struct flow_table *table, struct flow_entry *entry, struct block *block, uint32_t hash)
+	struct flow_table *table, struct flow_entry *entry, uint32_t hash, uint32_t shard)
 {
-	if (block->form == SKETCH_REGISTERED) {
-		sketch_register_add(block->registers, hash);
-		return;
-	}
-	if (list_has(block, hash))
-		return;
-	if (block->count == block->capacity) {
-		struct block *larger = block->form == SKETCH_SATURATED ? NULL : grow(table, block);
+	struct block *block = block_at(table, entry->destinations);
 
-		if (larger == NULL) {
-			table->sketch_overflow++;
+	if (!block->is_registers) {
+		if (list_has(block, hash))
+			return;
+		if (block->count < block->capacity) {
+			block->hashes[block->count++] = hash;
 			return;
 		}
-		entry->destinations = (uint64_t)(uintptr_t)larger;
-		block = larger;
+		if (entry->destinations_full || !grow(table, entry, shard)) {
+			note_full(table, entry);
+			return;
+		}
+		block = block_at(table, entry->destinations);
 	}
-	if (block->form == SKETCH_REGISTERED)
+	if (block->is_registers)
 		sketch_register_add(block->registers, hash);
 	else
 		block->hashes[block->count++] = hash;
 }
 
-static void add_destination(struct flow_table *table, struct flow_entry *entry, uint32_t hash)
+static void add_second(
+	struct flow_table *table, struct flow_entry *entry, uint32_t hash, uint32_t shard)
 {
-	uint64_t now = entry->destinations;
+	uint32_t ref = entry->destinations_full ? NO_BLOCK : pool_take(table, CLASS_6, shard);
 	struct block *block;
 
-	if (now == 0)
-		entry->destinations = single_of(hash);
-	if (now == 0 || (now & ~SINGLE_SATURATED) == single_of(hash))
-		return;
-	if (!is_single(now)) {
-		add_to_block(table, entry, block_of(now), hash);
+	if (ref == NO_BLOCK) {
+		note_full(table, entry);
 		return;
 	}
-	block = (now & SINGLE_SATURATED) == 0 ? pool_take(table, CLASS_6) : NULL;
-	if (block == NULL) {
-		entry->destinations = now | SINGLE_SATURATED;
-		table->sketch_overflow++;
-		return;
-	}
-	block->hashes[0] = (uint32_t)(now >> 32);
+	block = block_at(table, ref);
+	block->hashes[0] = entry->destinations;
 	block->hashes[1] = hash;
 	block->count = 2;
-	entry->destinations = (uint64_t)(uintptr_t)block;
+	entry->destinations = ref;
+	entry->destinations_form = DESTINATIONS_BLOCK;
 }
 
-void flow_entry_sketch(const struct flow_entry *entry, struct sketch *out)
+static void add_destination(
+	struct flow_table *table, struct flow_entry *entry, uint32_t hash, uint32_t shard)
+{
+	switch (entry->destinations_form) {
+	case DESTINATIONS_NONE:
+		entry->destinations = hash;
+		entry->destinations_form = DESTINATIONS_SINGLE;
+		break;
+	case DESTINATIONS_SINGLE:
+		if (entry->destinations != hash)
+			add_second(table, entry, hash, shard);
+		break;
+	default:
+		add_to_block(table, entry, hash, shard);
+		break;
+	}
+}
+
+void flow_entry_prefetch_destinations(
+	const struct flow_table *table, const struct flow_entry *entry)
+{
+	if (entry->destinations_form == DESTINATIONS_BLOCK)
+		prefetch(block_at(table, entry->destinations));
+}
+
+void flow_entry_sketch(
+	const struct flow_table *table, const struct flow_entry *entry, struct sketch *out)
 {
 	const struct block *block;
 
 	out->form = 0;
 	out->count = 0;
-	if (entry->destinations == 0)
+	if (entry->destinations_form == DESTINATIONS_NONE)
 		return;
-	if (is_single(entry->destinations)) {
-		sketch_add(out, (uint32_t)(entry->destinations >> 32));
-		if ((entry->destinations & SINGLE_SATURATED) != 0)
-			out->form = SKETCH_SATURATED;
-		return;
+	if (entry->destinations_form == DESTINATIONS_SINGLE) {
+		sketch_add(out, entry->destinations);
+	} else {
+		block = block_at(table, entry->destinations);
+		if (block->is_registers) {
+			out->form = SKETCH_REGISTERED;
+			memcpy(out->registers, block->registers, SKETCH_REGISTERS);
+			return;
+		}
+		for (unsigned i = 0; i < block->count; i++)
+			sketch_add(out, block->hashes[i]);
 	}
-	block = block_of(entry->destinations);
-	if (block->form == SKETCH_REGISTERED) {
-		out->form = SKETCH_REGISTERED;
-		memcpy(out->registers, block->registers, SKETCH_REGISTERS);
-		return;
-	}
-	for (unsigned i = 0; i < block->count; i++)
-		sketch_add(out, block->hashes[i]);
-	out->form = (uint8_t)block->form;
+	if (entry->destinations_full)
+		out->form = SKETCH_SATURATED;
 }
 
 /* ---- table ---- */
 
-static uint32_t stride_of(uint32_t key_bytes)
+static uint64_t *make_slots(uint32_t count)
 {
-	return (uint32_t)((offsetof(struct flow_entry, key) + key_bytes + 7) & ~(size_t)7);
+	return large_alloc((size_t)count * sizeof(uint64_t)); /* zeroed: EMPTY_SLOT */
 }
 
-static int family_init(struct family *family, uint32_t key_bytes)
+static void free_slots(struct family *family)
 {
-	family->key_bytes = key_bytes;
-	family->stride = stride_of(key_bytes);
-	family->slot_mask = FIRST_SLOTS - 1;
-	family->slots = malloc(FIRST_SLOTS * sizeof(*family->slots));
-	if (family->slots == NULL)
-		return -ENOMEM;
-	memset(family->slots, 0xff, FIRST_SLOTS * sizeof(*family->slots));
-	return 0;
+	if (family->slots != NULL)
+		large_free(family->slots, ((size_t)family->slot_mask + 1) * sizeof(uint64_t));
+	family->slots = NULL;
 }
 
-static void family_fini(struct family *family)
+static int family_init(struct family *family, enum flow_family kind, size_t expected)
 {
-	free(family->chunks);
-	free(family->slots);
+	uint32_t slots = FIRST_SLOTS;
+
+	while (slots < UINT32_MAX / 2 && (uint64_t)slots * 3 < (uint64_t)expected * 4)
+		slots *= 2;
+	family->key_bytes = key_bytes[kind];
+	family->stride = STRIDE(key_bytes[kind]);
+	family->slot_mask = slots - 1;
+	family->slots = make_slots(slots);
+	return family->slots != NULL ? 0 : -ENOMEM;
 }
 
-int flow_table_create(struct flow_table **out, struct flow_budget *budget, struct arena *arena)
+int flow_table_create(struct flow_table **out, struct flow_budgets *budgets, struct arena *arena)
 {
-	struct flow_table *table = calloc(1, sizeof(*table));
+	struct flow_table *table =
+		calloc(1, sizeof(*table) + budgets->shards * sizeof(table->shares[0]));
+	int rc = 0;
 
 	if (table == NULL)
 		return -ENOMEM;
-	table->budget = budget;
+	table->budgets = budgets;
 	table->arena = arena;
-	if (family_init(&table->v4, V4_KEY_BYTES) != 0 ||
-		family_init(&table->v6, V6_KEY_BYTES) != 0) {
+	for (unsigned i = 0; i < BLOCK_CLASSES; i++)
+		table->pool.free[i] = NO_BLOCK;
+	for (unsigned i = 0; rc == 0 && i < FLOW_FAMILIES; i++)
+		rc = family_init(
+			&table->families[i], (enum flow_family)i, budgets->flows_expected[i]);
+	if (rc != 0) {
 		flow_table_destroy(table);
-		return -ENOMEM;
+		return rc;
 	}
 	*out = table;
 	return 0;
+}
+
+void flow_table_seal(struct flow_table *table)
+{
+	for (unsigned i = 0; i < FLOW_FAMILIES; i++)
+		free_slots(&table->families[i]);
 }
 
 void flow_table_destroy(struct flow_table *table)
 {
 	if (table == NULL)
 		return;
-	table->budget->flows -= table->limited_flows;
-	table->budget->sketch_bytes -= table->sketch_bytes;
-	family_fini(&table->v4);
-	family_fini(&table->v6);
+	for (unsigned i = 0; i < table->budgets->shards; i++) {
+		table->budgets->shard[i].flows -= table->shares[i].flows;
+		table->budgets->shard[i].sketch_bytes -= table->shares[i].sketch_bytes;
+	}
+	flow_table_seal(table);
+	for (unsigned i = 0; i < FLOW_FAMILIES; i++) {
+		table->budgets->flows_expected[i] = table->families[i].count;
+		free(table->families[i].chunks);
+	}
+	free(table->pool.chunks);
 	free(table);
 }
 
 static struct flow_entry *entry_at(const struct family *family, uint32_t number)
 {
-	uint8_t *chunk = family->chunks[number >> CHUNK_SHIFT];
+	uint8_t *chunk = family->chunks[number >> FLOW_CHUNK_SHIFT];
 
 	return (struct flow_entry *)(void *)(chunk + (size_t)(number & (CHUNK_ENTRIES - 1)) *
 							     family->stride);
 }
 
-static const struct family *family_of(const struct flow_table *table, size_t key_size)
+void flow_table_prefetch_slot(
+	const struct flow_table *table, uint64_t hash, enum flow_family family)
 {
-	return key_size == V4_KEY_BYTES ? &table->v4 : &table->v6;
+	const struct family *f = &table->families[family];
+
+	prefetch(&f->slots[hash & f->slot_mask]);
 }
 
-/* The samples of a chunk's entries lie behind them. */
-static struct flow_sample *sample_at(const struct family *family, uint32_t number)
+/* An entry whose slot has the key's hash is the key's but once in billions. */
+struct flow_entry *flow_table_prefetch_entry(
+	const struct flow_table *table, uint64_t hash, enum flow_family family)
 {
-	uint8_t *samples =
-		family->chunks[number >> CHUNK_SHIFT] + (size_t)CHUNK_ENTRIES * family->stride;
+	const struct family *f = &table->families[family];
 
-	return (struct flow_sample *)(void *)samples + (number & (CHUNK_ENTRIES - 1));
-}
+	for (uint32_t at = (uint32_t)hash & f->slot_mask;; at = (at + 1) & f->slot_mask) {
+		uint64_t slot = f->slots[at];
 
-void flow_table_prefetch_slot(const struct flow_table *table, uint64_t hash, size_t key_size)
-{
-	const struct family *family = family_of(table, key_size);
+		if (slot == EMPTY_SLOT)
+			return NULL;
+		if ((uint32_t)slot == (uint32_t)hash) {
+			struct flow_entry *entry = entry_at(f, (uint32_t)(slot >> 32) - 1);
 
-	__builtin_prefetch(&family->slots[hash & family->slot_mask]);
-}
-
-/* The entry that the key's first slot names, if that one is likely the key's. */
-static struct flow_entry *likely_entry(
-	const struct flow_table *table, uint64_t hash, size_t key_size)
-{
-	const struct family *family = family_of(table, key_size);
-	uint64_t slot = family->slots[hash & family->slot_mask];
-
-	if (slot == EMPTY_SLOT || (uint32_t)slot != (uint32_t)hash)
-		return NULL;
-	return entry_at(family, (uint32_t)(slot >> 32));
-}
-
-void flow_entry_prefetch(const struct flow_entry *entry)
-{
-	__builtin_prefetch(entry, 1);
-}
-
-void flow_table_prefetch_entry(const struct flow_table *table, uint64_t hash, size_t key_size)
-{
-	const struct flow_entry *entry = likely_entry(table, hash, key_size);
-
-	if (entry != NULL)
-		flow_entry_prefetch(entry);
-}
-
-void flow_table_prefetch_destinations(
-	const struct flow_table *table, uint64_t hash, size_t key_size)
-{
-	const struct flow_entry *entry = likely_entry(table, hash, key_size);
-
-	if (entry != NULL && entry->destinations != 0 && !is_single(entry->destinations))
-		__builtin_prefetch(block_of(entry->destinations), 1);
+			prefetch(entry);
+			return entry;
+		}
+	}
 }
 
 static int grow_index(struct family *family)
 {
 	uint32_t slot_count = (family->slot_mask + 1) * 2;
-	uint64_t *slots = malloc(slot_count * sizeof(*slots));
+	uint64_t *slots = make_slots(slot_count);
 
 	if (slots == NULL)
 		return -ENOMEM;
-	memset(slots, 0xff, slot_count * sizeof(*slots));
 	for (uint32_t i = 0; i <= family->slot_mask; i++) {
 		uint64_t slot = family->slots[i];
 		uint32_t at = (uint32_t)slot & (slot_count - 1);
@@ -478,35 +577,32 @@ static int grow_index(struct family *family)
 			at = (at + 1) & (slot_count - 1);
 		slots[at] = slot;
 	}
-	free(family->slots);
+	free_slots(family);
 	family->slots = slots;
 	family->slot_mask = slot_count - 1;
 	return 0;
 }
 
-/* A slot: entry number in the upper, the hash's low 32 bits (which place it) in the lower half. */
+/* A slot: entry number + 1 in the upper, the hash's low 32 bits (which place it) in the lower half. */
 static uint64_t slot_of(uint32_t number, uint64_t hash)
 {
-	return (uint64_t)number << 32 | (uint32_t)hash;
+	return (uint64_t)(number + 1) << 32 | (uint32_t)hash;
 }
 
-/* Keys are a multiple of four bytes; most differ in the first eight or not at all. */
+/* Keys are a multiple of eight bytes; most differ in the first eight or not at all. */
 static bool same_key(const uint8_t *a, const uint8_t *b, uint32_t bytes)
 {
-	uint64_t x, y, differ = 0;
-	uint32_t at = 0, p, q;
+	uint64_t differ = 0;
 
-	for (; at + 8 <= bytes; at += 8) {
+	for (uint32_t at = 0; at < bytes; at += 8) {
+		uint64_t x, y;
+
 		memcpy(&x, a + at, 8);
 		memcpy(&y, b + at, 8);
 		differ |= x ^ y;
 	}
-	memcpy(&p, a + at, 4);
-	memcpy(&q, b + at, 4);
-	return (differ | (p ^ q)) == 0;
+	return differ == 0;
 }
-
-static_assert(V4_KEY_BYTES % 8 == 4 && V6_KEY_BYTES % 8 == 4, "same_key takes eights and one four");
 
 static struct flow_entry *find(
 	const struct family *family, const uint8_t *key, uint64_t hash, uint32_t *at)
@@ -518,7 +614,7 @@ static struct flow_entry *find(
 		if (slot == EMPTY_SLOT)
 			return NULL;
 		if ((uint32_t)slot == (uint32_t)hash) {
-			struct flow_entry *entry = entry_at(family, (uint32_t)(slot >> 32));
+			struct flow_entry *entry = entry_at(family, (uint32_t)(slot >> 32) - 1);
 
 			if (same_key(entry->key, key, family->key_bytes))
 				return entry;
@@ -527,24 +623,27 @@ static struct flow_entry *find(
 	}
 }
 
-static int add_chunk(struct family *family, struct arena *arena)
+/* An empty entry for the key, not yet in the index. */
+static struct flow_entry *new_entry(
+	struct flow_table *table, struct family *family, const uint8_t *key)
 {
-	uint8_t **chunks = family->chunks;
+	struct flow_entry *entry;
 
-	if ((family->chunk_count & (family->chunk_count - 1)) ==
-		0) { /* full at each power of two: double it */
-		chunks = realloc(chunks,
-			(family->chunk_count != 0 ? family->chunk_count * 2 : 1) * sizeof(*chunks));
-		if (chunks == NULL)
-			return -ENOMEM;
-		family->chunks = chunks;
+	if (family->count == UINT32_MAX - 1)
+		return NULL;
+	if (family->count == family->chunk_count << FLOW_CHUNK_SHIFT) {
+		if (reserve_chunk(&family->chunks, family->chunk_count) != 0)
+			return NULL;
+		family->chunks[family->chunk_count] =
+			arena_take(table->arena, (size_t)CHUNK_ENTRIES * family->stride);
+		if (family->chunks[family->chunk_count] == NULL)
+			return NULL;
+		family->chunk_count++;
 	}
-	chunks[family->chunk_count] = arena_take(
-		arena, (size_t)CHUNK_ENTRIES * (family->stride + sizeof(struct flow_sample)));
-	if (chunks[family->chunk_count] == NULL)
-		return -ENOMEM;
-	family->chunk_count++;
-	return 0;
+	entry = entry_at(family, family->count++);
+	memset(entry, 0, offsetof(struct flow_entry, key));
+	memcpy(entry->key, key, family->key_bytes);
+	return entry;
 }
 
 static struct flow_entry *insert(struct flow_table *table, struct family *family,
@@ -552,113 +651,166 @@ static struct flow_entry *insert(struct flow_table *table, struct family *family
 {
 	struct flow_entry *entry;
 
-	if (family->count == family->chunk_count << CHUNK_SHIFT &&
-		add_chunk(family, table->arena) != 0)
-		return NULL;
 	if ((uint64_t)(family->count + 1) * 4 > ((uint64_t)family->slot_mask + 1) * 3) {
 		if (grow_index(family) != 0)
 			return NULL;
 		(void)find(family, key, hash, &at);
 	}
-	entry = entry_at(family, family->count);
-	entry->bytes = 0;
-	entry->destinations = 0;
-	entry->packets = 0;
-	entry->sample = sample_at(family, family->count);
-	memcpy(entry->key, key, family->key_bytes);
-	family->slots[at] = slot_of(family->count++, hash);
+	entry = new_entry(table, family, key);
+	if (entry != NULL)
+		family->slots[at] = slot_of(family->count - 1, hash);
 	return entry;
+}
+
+struct flow_sample flow_entry_sample(const struct flow_entry *entry)
+{
+	struct flow_sample sample = {
+		.tcp_sequence = entry->sample_tcp_sequence,
+		.ip_length = entry->sample_ip_length,
+		.ip_id = entry->sample_ip_id,
+		.tcp_window = entry->sample_tcp_window,
+		.source_port = entry->sample_source_port,
+		.tcp_mss = entry->sample_tcp_mss,
+		.ttl = (uint8_t)entry->sample_ttl,
+		.is_df = entry->sample_is_df,
+	};
+
+	memcpy(sample.tcp_options, entry->sample_tcp_options, sizeof(sample.tcp_options));
+	return sample;
+}
+
+static void set_sample(struct flow_entry *entry, const struct flow_sample *sample)
+{
+	entry->sample_tcp_sequence = sample->tcp_sequence;
+	entry->sample_ip_length = sample->ip_length;
+	entry->sample_ip_id = sample->ip_id;
+	entry->sample_tcp_window = sample->tcp_window;
+	entry->sample_source_port = sample->source_port;
+	entry->sample_tcp_mss = sample->tcp_mss;
+	entry->sample_ttl = sample->ttl;
+	entry->sample_is_df = sample->is_df;
+	memcpy(entry->sample_tcp_options, sample->tcp_options, sizeof(sample->tcp_options));
 }
 
 /* A packet earlier than any before, or as early with a lesser sample, gives the flow its sample:
  * so it does not matter in which order packets arrive. */
 static void take_sample(struct flow_entry *entry, const struct flow_update *update)
 {
-	struct flow_sample sample;
+	struct flow_sample sample, now;
 
-	if (entry->packets > 0 && update->time_us > entry->first_us)
-		return;
 	sample = update->sample(update->context);
-	if (entry->packets > 0 && update->time_us == entry->first_us &&
-		memcmp(&sample, entry->sample, sizeof(sample)) >= 0)
-		return;
-	*entry->sample = sample;
+	if (entry->packets > 0 && update->time_us == entry->first_us) {
+		now = flow_entry_sample(entry);
+		if (memcmp(&sample, &now, sizeof(sample)) >= 0)
+			return;
+	}
+	set_sample(entry, &sample);
 }
 
 static void update_entry(
 	struct flow_table *table, struct flow_entry *entry, const struct flow_update *update)
 {
-	take_sample(entry, update);
-	if (entry->packets == 0 || update->time_us < entry->first_us)
-		entry->first_us = update->time_us;
-	if (entry->packets == 0 || update->time_us > entry->last_us)
-		entry->last_us = update->time_us;
+	uint32_t time_us = update->time_us;
+
+	if (entry->packets == 0 || time_us <= entry->first_us) {
+		take_sample(entry, update);
+		entry->first_us = time_us & TIME_MASK;
+	}
+	if (time_us > entry->last_us)
+		entry->last_us = time_us & TIME_MASK;
 	entry->packets++;
-	entry->bytes += update->bytes;
-	add_destination(table, entry, update->destination_hash);
+	entry->bytes = (entry->bytes + update->bytes) & BYTES_MASK;
+	add_destination(table, entry, update->destination_hash, update->shard);
+}
+
+static bool is_nearly_full(const struct flow_entry *entry)
+{
+	return entry->packets >= PACKETS_MAX || entry->bytes >= BYTES_MAX;
+}
+
+/* The key's entry, made when there is none and `may_insert`. NULL: no room. */
+static struct flow_entry *entry_of(struct flow_table *table, const struct flow_key *key,
+	uint64_t hash, bool may_insert, bool *is_new)
+{
+	struct family *family = &table->families[key->family];
+	uint32_t at;
+	struct flow_entry *entry = find(family, key->bytes, hash, &at);
+
+	*is_new = false;
+	if (entry == NULL && may_insert) {
+		entry = insert(table, family, key->bytes, hash, at);
+		*is_new = entry != NULL;
+	} else if (entry != NULL && is_nearly_full(entry)) {
+		entry = new_entry(table, family, key->bytes);
+		if (entry != NULL)
+			family->slots[at] = slot_of(family->count - 1, hash);
+	}
+	return entry;
 }
 
 /* The overflow flow keeps what counters need most: class, IP version, protocol. There are few. */
 static void overflow_key(struct flow_key *out, const struct flow_key *key)
 {
 	static const uint8_t nobody[16];
-	size_t address_bytes = (key->size - FLOW_LABEL_BYTES) / 2u;
 	struct flow_labels labels;
 
-	flow_key_labels(&labels, key->bytes, key->size);
+	flow_key_labels(&labels, key->bytes, (enum flow_family)key->family);
 	labels = (struct flow_labels){ .class = labels.class,
 		.role = labels.role,
 		.protocol = labels.protocol,
 		.service_port = SERVICE_NONE,
 		.is_overflow = true };
-	flow_key_make(out, nobody, nobody, address_bytes, &labels);
+	flow_key_make(
+		out, nobody, nobody, address_bytes_of((enum flow_family)key->family), &labels);
 }
 
-static void count_overflow(struct flow_table *table, struct family *family,
-	const struct flow_key *key, const struct flow_update *update)
+static void count_overflow(
+	struct flow_table *table, const struct flow_key *key, const struct flow_update *update)
 {
 	struct flow_key overflow;
 	struct flow_entry *entry;
-	uint64_t hash;
-	uint32_t at;
+	bool is_new;
 
 	overflow_key(&overflow, key);
-	hash = flow_key_hash(&overflow, table->budget->secret);
-	entry = find(family, overflow.bytes, hash, &at);
-	if (entry == NULL)
-		entry = insert(table, family, overflow.bytes, hash, at);
+	entry = entry_of(
+		table, &overflow, flow_key_hash(&overflow, table->budgets->secret), true, &is_new);
 	table->overflow_packets++;
 	if (entry != NULL)
 		update_entry(table, entry, update);
 	else
-		table->budget->is_out_of_memory = true;
+		table->budgets->is_out_of_memory = true;
 }
 
 bool flow_table_count(struct flow_table *table, const struct flow_key *key, uint64_t hash,
-	const struct flow_update *update)
+	struct flow_entry *likely, const struct flow_update *update)
 {
-	struct family *family = key->size == V4_KEY_BYTES ? &table->v4 : &table->v6;
-	uint32_t at;
-	struct flow_entry *entry = find(family, key->bytes, hash, &at);
+	struct flow_budget *budget = &table->budgets->shard[update->shard];
+	struct flow_entry *entry;
+	bool is_new;
 
-	if (entry == NULL && table->budget->flows < table->budget->flows_max) {
-		entry = insert(table, family, key->bytes, hash, at);
-		if (entry != NULL) {
-			table->budget->flows++;
-			table->limited_flows++;
-		}
+	if (likely != NULL && same_key(likely->key, key->bytes, key->size) &&
+		!is_nearly_full(likely)) {
+		update_entry(table, likely, update);
+		return true;
 	}
+	entry = entry_of(table, key, hash, budget->flows < budget->flows_max, &is_new);
 	if (entry == NULL) {
-		count_overflow(table, family, key, update);
+		count_overflow(table, key, update);
 		return false;
 	}
+	budget->flows += is_new;
+	table->shares[update->shard].flows += is_new;
 	update_entry(table, entry, update);
 	return true;
 }
 
 size_t flow_table_flows(const struct flow_table *table)
 {
-	return (size_t)table->v4.count + table->v6.count;
+	size_t flows = 0;
+
+	for (unsigned i = 0; i < FLOW_FAMILIES; i++)
+		flows += table->families[i].count;
+	return flows;
 }
 
 uint64_t flow_table_overflow_packets(const struct flow_table *table)
@@ -671,29 +823,23 @@ uint64_t flow_table_sketch_overflow(const struct flow_table *table)
 	return table->sketch_overflow;
 }
 
-static size_t family_memory(const struct family *family)
-{
-	return (size_t)family->chunk_count * CHUNK_ENTRIES *
-		       (family->stride + sizeof(struct flow_sample)) +
-	       ((size_t)family->slot_mask + 1) * sizeof(uint64_t);
-}
-
 size_t flow_table_memory(const struct flow_table *table)
 {
-	return sizeof(*table) + family_memory(&table->v4) + family_memory(&table->v6) +
-	       table->sketch_bytes;
+	size_t bytes = sizeof(*table) + (size_t)table->pool.chunk_count * POOL_CHUNK_BYTES;
+
+	for (unsigned i = 0; i < FLOW_FAMILIES; i++) {
+		const struct family *family = &table->families[i];
+
+		bytes += (size_t)family->chunk_count * CHUNK_ENTRIES * family->stride;
+		if (family->slots != NULL)
+			bytes += ((size_t)family->slot_mask + 1) * sizeof(uint64_t);
+	}
+	return bytes;
 }
 
-size_t flow_table_family_flows(const struct flow_table *table, unsigned ip_version)
+struct flow_list flow_table_list(const struct flow_table *table, enum flow_family family)
 {
-	return ip_version == 6 ? table->v6.count : table->v4.count;
-}
+	const struct family *f = &table->families[family];
 
-void flow_table_entries(
-	const struct flow_table *table, unsigned ip_version, const struct flow_entry **out)
-{
-	const struct family *family = ip_version == 6 ? &table->v6 : &table->v4;
-
-	for (uint32_t i = 0; i < family->count; i++)
-		out[i] = entry_at(family, i);
+	return (struct flow_list){ f->chunks, f->count, f->stride };
 }

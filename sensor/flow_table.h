@@ -1,9 +1,9 @@
 /*
  * The flow table: packets of one minute that agree in every label, added up.
  *
- * One table holds both address families of one minute and one shard. It is bounded: beyond the
- * limit a packet goes to an overflow flow that keeps class, IP version and protocol, and is
- * counted as such. The memory of destination sketches is bounded too.
+ * One table holds what one worker counts in one minute, of both address families. It is bounded:
+ * a shard that has reached its limit counts further packets under an overflow flow, which keeps
+ * class, IP version and protocol. The memory of destination sketches is bounded too.
  *
  * Threads: one at a time.
  */
@@ -17,14 +17,24 @@
 #include "schemas/sketch.h"
 #include "sensor/arena.h"
 
-#define FLOW_LABEL_BYTES  20
-#define FLOW_KEY_MAX	  (32 + FLOW_LABEL_BYTES)
-#define FLOW_SECRET_BYTES 8
+/**
+ * How long a flow's key is. Almost all IPv4 flows need 16 bytes; the long form also holds a source
+ * that is not the actor, and what an ICMP error quotes.
+ */
+enum flow_family { FLOW_V4, FLOW_V4_LONG, FLOW_V6, FLOW_FAMILIES };
 
-/** The key as bytes in record order: actor, source, labels; its size tells the family. */
+#define FLOW_LABEL_BYTES 12
+#define FLOW_QUOTE_BYTES 4
+#define FLOW_KEY_MAX	 (16 + FLOW_LABEL_BYTES + 16 + FLOW_QUOTE_BYTES)
+
+/** The key as bytes: actor, labels; in the long forms then source and quote. */
 struct flow_key {
-	uint8_t bytes[FLOW_KEY_MAX];
-	uint8_t size; /* 28 for IPv4, 52 for IPv6 */
+	union {
+		uint8_t bytes[FLOW_KEY_MAX];
+		uint64_t words[FLOW_KEY_MAX / 8];
+	};
+	uint8_t family; /* enum flow_family */
+	uint8_t size;	/* flow_key_bytes(family) */
 };
 
 /** Header fields of a flow's first packet. */
@@ -36,21 +46,32 @@ struct flow_sample {
 	uint16_t source_port;
 	uint16_t tcp_mss;
 	uint8_t ttl;
-	uint8_t is_df;
+	bool is_df;
 	uint8_t tcp_options[8]; /* kinds in order */
 };
 
 /**
- * One flow as it lies in the table; `key` has as many bytes as its family needs. For IPv4 it is one
- * cache line: what every packet touches. The sample, touched by the first packet only, lies apart.
+ * One flow as it lies in the table; `key` has as many bytes as its family needs. With the short
+ * key it is one cache line, the sample included.
  */
 struct flow_entry {
-	uint64_t bytes;
-	uint64_t destinations; /* see flow_entry_sketch */
-	struct flow_sample *sample;
 	uint32_t packets;
-	uint32_t first_us; /* since the window's start */
-	uint32_t last_us;
+	uint32_t destinations;		/* what it means: destinations_form */
+	uint64_t first_us : 26;		/* since the window's start */
+	uint64_t last_us : 26;		/* same */
+	uint64_t destinations_form : 2; /* flow_table.c */
+	uint64_t destinations_full : 1; /* memory for more ran out */
+	uint64_t sample_is_df : 1;
+	uint64_t bytes : 48;
+	uint64_t sample_ttl : 8;
+	uint32_t sample_tcp_sequence;
+	uint16_t sample_ip_length;
+	uint16_t sample_ip_id;
+	uint16_t sample_tcp_window;
+	uint16_t sample_source_port;
+	uint16_t sample_tcp_mss;
+	uint8_t sample_tcp_options[8];
+	uint16_t unused;
 	uint8_t key[];
 };
 
@@ -73,21 +94,30 @@ struct flow_labels {
 
 /** What one packet adds. */
 struct flow_update {
-	uint32_t time_us; /* since the window's start */
+	uint32_t time_us; /* since the window's start, below 60,000,000 */
 	uint32_t bytes;
 	uint32_t destination_hash; /* sketch_hash of the destination */
+	uint32_t shard;		   /* whose limit holds: flow_key_shard */
 	struct flow_sample (*sample)(
 		const void *context); /* asked only when the sample may be kept */
 	const void *context;
 };
 
-/** Limits and the hash secret, shared by the tables of one shard over all its open minutes. */
+/** Limits of one shard, over all open minutes. Shards never share: what one overflows is its own. */
 struct flow_budget {
-	uint64_t secret; /* random: nobody outside can build colliding keys */
 	size_t flows_max;
 	size_t flows; /* in all tables of this budget */
 	size_t sketch_bytes_max;
 	size_t sketch_bytes;
+};
+
+/** What the tables of one worker share. `shard` is owned by whoever made it. */
+struct flow_budgets {
+	uint64_t secret; /* random: nobody outside can build colliding keys */
+	unsigned shards;
+	struct flow_budget *shard;
+	size_t flows_expected
+		[FLOW_FAMILIES]; /* of the last table: the next one begins that large */
 	bool is_out_of_memory; /* a packet could not be counted at all: the books no longer balance */
 };
 
@@ -96,30 +126,37 @@ struct flow_table;
 /** Builds a key. @param actor, source  `address_bytes` each (4 or 16) */
 void flow_key_make(struct flow_key *out, const uint8_t *actor, const uint8_t *source,
 	size_t address_bytes, const struct flow_labels *labels);
-void flow_key_labels(struct flow_labels *out, const uint8_t *key, size_t key_size);
+void flow_key_labels(struct flow_labels *out, const uint8_t *key, enum flow_family family);
+size_t flow_key_bytes(enum flow_family family);
+
+/** The source's address in a key; the actor's where there is none of its own. */
+const uint8_t *flow_key_source(const uint8_t *key, enum flow_family family);
 
 /** The table's keyed hash, and the fixed one that chooses a shard. */
 uint64_t flow_key_hash(const struct flow_key *key, uint64_t secret);
 uint32_t flow_key_shard(const struct flow_key *key, uint32_t shards);
 
-/** Makes an empty table whose flows lie in `arena`, which must outlive it, as must `budget`. */
-int flow_table_create(struct flow_table **out, struct flow_budget *budget, struct arena *arena);
+/** Makes an empty table whose flows lie in `arena`, which must outlive it, as must `budgets`. */
+int flow_table_create(struct flow_table **out, struct flow_budgets *budgets, struct arena *arena);
 void flow_table_destroy(struct flow_table *table);
 
 /**
  * Bring a key's memory closer, in steps some packets apart and some packets before
  * flow_table_count: the index slot, the entry that it names, the destinations that this names.
+ * The second step gives the entry that is likely the key's, or NULL; the third is
+ * flow_entry_prefetch_destinations.
  */
-void flow_table_prefetch_slot(const struct flow_table *table, uint64_t hash, size_t key_size);
-void flow_table_prefetch_entry(const struct flow_table *table, uint64_t hash, size_t key_size);
-void flow_table_prefetch_destinations(
-	const struct flow_table *table, uint64_t hash, size_t key_size);
+void flow_table_prefetch_slot(
+	const struct flow_table *table, uint64_t hash, enum flow_family family);
+struct flow_entry *flow_table_prefetch_entry(
+	const struct flow_table *table, uint64_t hash, enum flow_family family);
 
 /**
- * Counts one packet. @return true when it was counted under its own key, false under overflow
+ * Counts one packet. @param likely  from flow_table_prefetch_entry, or NULL
+ * @return true when it was counted under its own key, false under overflow
  */
 bool flow_table_count(struct flow_table *table, const struct flow_key *key, uint64_t hash,
-	const struct flow_update *update);
+	struct flow_entry *likely, const struct flow_update *update);
 
 size_t flow_table_flows(const struct flow_table *table);
 uint64_t flow_table_overflow_packets(const struct flow_table *table);
@@ -128,13 +165,34 @@ uint64_t flow_table_sketch_overflow(const struct flow_table *table);
 /** Bytes of memory the table uses, of its arena's and its own. */
 size_t flow_table_memory(const struct flow_table *table);
 
-/** Collects the entries of one family into `out` (room for flow_table_family_flows of them). */
-size_t flow_table_family_flows(const struct flow_table *table, unsigned ip_version);
-void flow_table_entries(
-	const struct flow_table *table, unsigned ip_version, const struct flow_entry **out);
+/** Ends counting: what only counting needs is given back. */
+void flow_table_seal(struct flow_table *table);
 
-/** Brings a listed entry closer, some entries before it is read. */
-void flow_entry_prefetch(const struct flow_entry *entry);
+/** The entries of one family, numbered from 0. Two may have one key: they are to be added up. */
+struct flow_list {
+	uint8_t *const *chunks;
+	uint32_t count;
+	uint32_t stride;
+};
+
+#define FLOW_CHUNK_SHIFT 10 /* entries of a chunk, as a power of two */
+
+struct flow_list flow_table_list(const struct flow_table *table, enum flow_family family);
+
+static inline const struct flow_entry *flow_list_at(const struct flow_list *list, uint32_t number)
+{
+	const uint8_t *chunk = list->chunks[number >> FLOW_CHUNK_SHIFT];
+	size_t within = number & ((1u << FLOW_CHUNK_SHIFT) - 1);
+
+	return (const struct flow_entry *)(const void *)(chunk + within * list->stride);
+}
+
+struct flow_sample flow_entry_sample(const struct flow_entry *entry);
+
+/** Brings an entry's destinations closer, some entries before they are read. */
+void flow_entry_prefetch_destinations(
+	const struct flow_table *table, const struct flow_entry *entry);
 
 /** Unpacks an entry's distinct destinations. */
-void flow_entry_sketch(const struct flow_entry *entry, struct sketch *out);
+void flow_entry_sketch(
+	const struct flow_table *table, const struct flow_entry *entry, struct sketch *out);

@@ -10,7 +10,9 @@
 #define ETHERTYPE_8021AD	 0x88a8 /* IEEE 802.1ad */
 #define ETHERTYPE_QINQ1		 0x9100 /* vendors' stacked tags before 802.1ad */
 #define ETHERTYPE_QINQ2		 0x9200
+#define LINKTYPE_ETHERNET	 1
 #define ETHERNET_ADDRESSES_BYTES 12
+#define ETHERNET_HEADER_BYTES	 14
 #define SLL_PROTOCOL_OFFSET	 14 /* LINKTYPE_LINUX_SLL: type, ARPHRD, address length, address */
 #define SLL2_REST_BYTES		 18 /* LINKTYPE_LINUX_SLL2: what follows the protocol */
 #define PPP_ADDRESS_CONTROL	 0xff03 /* RFC 1662 3.1 */
@@ -152,7 +154,7 @@ static const struct {
 	find_ip find;
 } known[] = {
 	{ 0, "BSD loopback", find_null },
-	{ 1, "Ethernet", find_ethernet },
+	{ LINKTYPE_ETHERNET, "Ethernet", find_ethernet },
 	{ 9, "PPP", find_ppp },
 	{ 12, "raw IP", find_raw },
 	{ 14, "raw IP", find_raw },
@@ -208,10 +210,25 @@ const char *linktype_name(uint32_t linktype)
 	return "unknown";
 }
 
-bool linktype_find_ip(const struct frame *frame, struct ip_bytes *out)
+/* Ethernet without tags, which is almost all there is. */
+static bool find_plain_ethernet(const struct frame *frame, struct ip_bytes *out)
+{
+	if (frame->linktype != LINKTYPE_ETHERNET || frame->captured_bytes < ETHERNET_HEADER_BYTES ||
+		!version_of_ethertype(
+			load_u16(frame->data + ETHERNET_ADDRESSES_BYTES), &out->version))
+		return false;
+	out->data = frame->data + ETHERNET_HEADER_BYTES;
+	out->captured_bytes = frame->captured_bytes - ETHERNET_HEADER_BYTES;
+	out->wire_bytes = frame->wire_bytes > ETHERNET_HEADER_BYTES
+				  ? frame->wire_bytes - ETHERNET_HEADER_BYTES
+				  : 0;
+	return true;
+}
+
+static bool find_after_link_header(const struct frame *frame, struct ip_bytes *out)
 {
 	struct byte_reader r = byte_reader_of(frame->data, frame->captured_bytes);
-	find_ip find = frame->linktype == 1 ? find_ethernet : finder_of(frame->linktype);
+	find_ip find = finder_of(frame->linktype);
 	uint32_t header_bytes;
 	uint8_t version;
 
@@ -223,4 +240,9 @@ bool linktype_find_ip(const struct frame *frame, struct ip_bytes *out)
 	out->wire_bytes = frame->wire_bytes > header_bytes ? frame->wire_bytes - header_bytes : 0;
 	out->version = version;
 	return true;
+}
+
+bool linktype_find_ip(const struct frame *frame, struct ip_bytes *out)
+{
+	return find_plain_ethernet(frame, out) || find_after_link_header(frame, out);
 }

@@ -43,14 +43,16 @@ static uint32_t least(uint32_t a, uint32_t b)
 	return a < b ? a : b;
 }
 
+/* What follows the IP header, within the packet's own length and what was captured of it. */
 static void set_transport(
 	struct packet *pkt, const struct ip_bytes *ip, uint32_t offset, uint32_t ip_bytes)
 {
 	uint32_t captured = least(ip->captured_bytes, ip_bytes);
 
-	pkt->transport = ip->data + least(offset, captured);
-	pkt->transport_captured = captured > offset ? captured - offset : 0;
-	pkt->transport_bytes = ip_bytes > offset ? ip_bytes - offset : 0;
+	offset = least(offset, captured);
+	pkt->transport = ip->data + offset;
+	pkt->transport_captured = captured - offset;
+	pkt->transport_bytes = ip_bytes - offset;
 }
 
 static enum packet_status decode_ipv4(struct packet *pkt, const struct ip_bytes *ip)
@@ -70,19 +72,21 @@ static enum packet_status decode_ipv4(struct packet *pkt, const struct ip_bytes 
 	if (total_bytes != 0 && total_bytes < header_bytes)
 		return PACKET_TOTAL_LENGTH;
 
-	pkt->ip_length = (uint16_t)total_bytes;
-	if (total_bytes == 0) /* segmentation offload: to the end of the frame */
-		total_bytes = ip->wire_bytes > header_bytes ? ip->wire_bytes : header_bytes;
 	fragment = load_u16(p + 6);
+	pkt->src = p + 12;
+	pkt->dst = p + 16;
 	pkt->address_bytes = 4;
+	pkt->ip_version = 4;
+	pkt->protocol = p[9];
+	pkt->ttl = p[8];
+	pkt->ip_length = (uint16_t)total_bytes;
 	pkt->ip_id = load_u16(p + 4);
 	pkt->is_df = (fragment & IPV4_DF) != 0;
 	pkt->is_later_fragment = (fragment & IPV4_OFFSET_MASK) != 0;
-	pkt->is_first_fragment = !pkt->is_later_fragment && (fragment & IPV4_MF) != 0;
-	pkt->ttl = p[8];
-	pkt->protocol = p[9];
-	pkt->src = p + 12;
-	pkt->dst = p + 16;
+	pkt->is_first_fragment = (fragment & (IPV4_MF | IPV4_OFFSET_MASK)) == IPV4_MF;
+	pkt->is_chain_cut = false;
+	if (total_bytes == 0) /* segmentation offload: to the end of the frame */
+		total_bytes = ip->wire_bytes > header_bytes ? ip->wire_bytes : header_bytes;
 	set_transport(pkt, ip, header_bytes, total_bytes);
 	return PACKET_OK;
 }
@@ -157,22 +161,44 @@ static enum packet_status decode_ipv6(struct packet *pkt, const struct ip_bytes 
 	if (ip->captured_bytes < IPV6_HEADER_BYTES)
 		return PACKET_HEADER_CUT;
 	total_bytes = IPV6_HEADER_BYTES + (uint32_t)load_u16(p + 4);
-	pkt->ip_length = (uint16_t)least(total_bytes, UINT16_MAX);
-	if (total_bytes == IPV6_HEADER_BYTES && ip->wire_bytes > IPV6_HEADER_BYTES)
-		total_bytes = ip->wire_bytes; /* jumbo payload: to the end of the frame */
-	pkt->address_bytes = 16;
-	pkt->protocol = p[6];
-	pkt->ttl = p[7];
 	pkt->src = p + 8;
 	pkt->dst = p + 24;
+	pkt->address_bytes = 16;
+	pkt->ip_version = 6;
+	pkt->protocol = p[6];
+	pkt->ttl = p[7];
+	pkt->ip_length = (uint16_t)least(total_bytes, UINT16_MAX);
+	pkt->ip_id = 0;
+	pkt->is_df = pkt->is_later_fragment = pkt->is_first_fragment = pkt->is_chain_cut = false;
+	if (total_bytes == IPV6_HEADER_BYTES && ip->wire_bytes > IPV6_HEADER_BYTES)
+		total_bytes = ip->wire_bytes; /* jumbo payload: to the end of the frame */
 	set_transport(pkt, ip, IPV6_HEADER_BYTES, total_bytes);
 	walk_extensions(pkt);
 	return PACKET_OK;
 }
 
-static bool has_port_fields(uint8_t protocol)
+/* Every field that a transport header may set, one by one: a literal of the whole struct would be
+ * built aside and copied. */
+static void clear_transport(struct packet *pkt)
 {
-	return protocol == PROTOCOL_TCP || protocol == PROTOCOL_UDP || protocol == PROTOCOL_SCTP;
+	pkt->has_ports = false;
+	pkt->src_port = 0;
+	pkt->dst_port = 0;
+	pkt->tcp_flags = 0;
+	pkt->tcp_header_bytes = 0;
+	pkt->tcp_window = 0;
+	pkt->tcp_sequence = 0;
+	pkt->icmp_type = 0;
+	pkt->icmp_code = 0;
+}
+
+static void decode_ports(struct packet *pkt)
+{
+	if (pkt->transport_captured < PORTS_BYTES)
+		return;
+	pkt->has_ports = true;
+	pkt->src_port = load_u16(pkt->transport);
+	pkt->dst_port = load_u16(pkt->transport + 2);
 }
 
 static void decode_tcp(struct packet *pkt)
@@ -180,6 +206,7 @@ static void decode_tcp(struct packet *pkt)
 	const uint8_t *p = pkt->transport;
 	uint32_t captured = pkt->transport_captured;
 
+	decode_ports(pkt);
 	if (captured >= 8)
 		pkt->tcp_sequence = load_u32(p + 4);
 	if (captured >= 14) {
@@ -190,22 +217,31 @@ static void decode_tcp(struct packet *pkt)
 		pkt->tcp_window = load_u16(p + 14);
 }
 
+static void decode_icmp(struct packet *pkt)
+{
+	pkt->icmp_type = pkt->transport_captured >= 1 ? pkt->transport[0] : 0;
+	pkt->icmp_code = pkt->transport_captured >= 2 ? pkt->transport[1] : 0;
+}
+
 static void decode_transport(struct packet *pkt)
 {
-	const uint8_t *p = pkt->transport;
-
+	clear_transport(pkt);
 	if (pkt->is_later_fragment || pkt->is_chain_cut)
 		return;
-	if (has_port_fields(pkt->protocol) && pkt->transport_captured >= PORTS_BYTES) {
-		pkt->has_ports = true;
-		pkt->src_port = load_u16(p);
-		pkt->dst_port = load_u16(p + 2);
-	}
-	if (pkt->protocol == PROTOCOL_TCP)
+	switch (pkt->protocol) {
+	case PROTOCOL_TCP:
 		decode_tcp(pkt);
-	if (protocol_is_icmp(pkt->protocol)) {
-		pkt->icmp_type = pkt->transport_captured >= 1 ? p[0] : 0;
-		pkt->icmp_code = pkt->transport_captured >= 2 ? p[1] : 0;
+		break;
+	case PROTOCOL_UDP:
+	case PROTOCOL_SCTP:
+		decode_ports(pkt);
+		break;
+	case PROTOCOL_ICMP:
+	case PROTOCOL_ICMP6:
+		decode_icmp(pkt);
+		break;
+	default:
+		break;
 	}
 }
 
@@ -214,13 +250,11 @@ enum packet_status packet_decode(struct packet *pkt, const struct ip_bytes *ip)
 	enum packet_status status;
 	uint8_t version;
 
-	*pkt = (struct packet){ 0 };
 	if (ip->captured_bytes == 0)
 		return PACKET_HEADER_CUT;
 	version = ip->data[0] >> 4;
 	if ((version != 4 && version != 6) || (ip->version != 0 && ip->version != version))
 		return PACKET_IP_VERSION;
-	pkt->ip_version = version;
 	status = version == 4 ? decode_ipv4(pkt, ip) : decode_ipv6(pkt, ip);
 	if (status == PACKET_OK)
 		decode_transport(pkt);

@@ -61,7 +61,11 @@ struct packet {
 	uint8_t icmp_code;
 };
 
-/** Decodes the IP and transport headers. @return PACKET_OK, or why the packet is malformed */
+/**
+ * Decodes the IP and transport headers.
+ *
+ * @return PACKET_OK, or why the packet is malformed; `pkt` is filled only when it is not
+ */
 enum packet_status packet_decode(struct packet *pkt, const struct ip_bytes *ip);
 
 /** Decodes what an ICMP error quotes; call it for class backscatter.icmp_error only. */

@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define OPEN_MINUTES 2 /* the newest minute and the one before stay open */
+#define LATE_NS UINT64_C(10000000000) /* a minute stays open so long for packets out of order */
 #define TIME_MAX_NS                                                                                \
 	(INT64_MAX / 2) /* the year 2116: later times count there, so no sum overflows */
 #define PROGRESS_BATCHES 64
@@ -46,7 +46,6 @@ struct replay {
 	bool has_next;		    /* the other batch is already read */
 	uint64_t open[WINDOWS_MAX]; /* minutes with a window, ascending */
 	size_t open_count;
-	uint64_t newest;	    /* minute */
 	uint64_t closed;	    /* number of the next minute that has never been closed */
 	uint64_t first_ns, last_ns; /* of all frames */
 	uint64_t batches_read;
@@ -168,7 +167,7 @@ static int close_old(struct replay *replay)
 	int rc = 0;
 
 	while (rc == 0 && replay->open_count > 0 &&
-		replay->open[0] + OPEN_MINUTES <= replay->newest)
+		(replay->open[0] + 1) * WINDOW_NS + LATE_NS <= replay->last_ns)
 		rc = close_oldest(replay, false);
 	return rc;
 }
@@ -208,7 +207,6 @@ static size_t segment_of(struct replay *replay, struct frame *frames, size_t cou
 			continue;
 		if (!open_minute(replay, minute))
 			return i;
-		replay->newest = greater(replay->newest, minute);
 		current = minute;
 	}
 	return count;

@@ -1,8 +1,8 @@
 /*
  * Reading captures: files and pipes through the workers into entries.
  *
- * Packet time closes minutes: a minute closes when a packet two minutes younger has been read, so
- * packets up to a minute out of order still find theirs open. What comes later makes another part.
+ * Packet time closes minutes: a minute closes when a packet ten seconds younger than its end has
+ * been read, so what is a little out of order finds it open. What comes later makes another part.
  * Where batches and minutes are cut depends on the input alone.
  *
  * Threads: one per worker, and the caller's.

@@ -3,14 +3,15 @@
 #include <assert.h>
 #include <stdlib.h>
 
-int window_create(struct window **out, uint64_t minute, unsigned shards, size_t range_count)
+int window_create(
+	struct window **out, uint64_t minute, struct flow_budgets *budgets, size_t range_count)
 {
-	struct window *window = calloc(1, sizeof(*window) + shards * sizeof(window->tables[0]));
+	struct window *window = calloc(1, sizeof(*window));
+	int rc;
 
 	if (window == NULL)
 		return -ENOMEM;
 	window->minute = minute;
-	window->shards = shards;
 	window->ledger.first_ns = UINT64_MAX;
 	window->ledger.range_count = range_count;
 	if (range_count > 0) {
@@ -20,6 +21,11 @@ int window_create(struct window **out, uint64_t minute, unsigned shards, size_t 
 			return -ENOMEM;
 		}
 	}
+	rc = flow_table_create(&window->table, budgets, &window->arena);
+	if (rc != 0) {
+		window_destroy(window);
+		return rc;
+	}
 	*out = window;
 	return 0;
 }
@@ -28,8 +34,7 @@ void window_destroy(struct window *window)
 {
 	if (window == NULL)
 		return;
-	for (unsigned i = 0; i < window->shards; i++)
-		flow_table_destroy(window->tables[i]);
+	flow_table_destroy(window->table);
 	arena_fini(&window->arena);
 	free(window->ledger.range_packets);
 	free(window);

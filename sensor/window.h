@@ -42,13 +42,13 @@ struct ledger {
 struct window {
 	uint64_t minute; /* number of the minute since the epoch */
 	struct ledger ledger;
-	struct arena arena; /* the tables' memory */
-	unsigned shards;
-	struct flow_table *tables[]; /* one per shard, NULL while unused */
+	struct arena arena; /* the table's memory */
+	struct flow_table *table;
 };
 
-int window_create(
-	struct window **out, uint64_t minute, unsigned shards, size_t range_count) MUST_CHECK;
+/** An empty window; `budgets` must outlive it. */
+int window_create(struct window **out, uint64_t minute, struct flow_budgets *budgets,
+	size_t range_count) MUST_CHECK;
 void window_destroy(struct window *window);
 
 void ledger_add(struct ledger *into, const struct ledger *from);

@@ -1,7 +1,7 @@
 /*
- * The loop runs in strides over groups of frames: first decode, classify and hash each packet and
- * ask for its index slot; when the slots have arrived from memory, ask for the entries they name,
- * then for the destinations those name; when all has arrived, count.
+ * Packets go through four stages in small groups, so that memory is asked for while other packets
+ * are worked on: decode, classify, hash and ask for the index slot; when that has arrived, ask for
+ * the entry it names; then for the destinations this names; then count.
  */
 #include "sensor/worker.h"
 
@@ -12,7 +12,8 @@
 #include "sensor/classify.h"
 #include "sensor/fingerprint.h"
 
-#define GROUP_FRAMES 32 /* packets in flight between prefetch and use */
+#define GROUP_PACKETS 8 /* decoding so many takes longer than memory takes to answer */
+#define GROUPS	      4 /* one in each stage */
 #define SKETCH_BYTES_PER_FLOW                                                                      \
 	64 /* budget of destination blocks per flow allowed: see README, memory */
 #define SKETCH_BYTES_MIN (4u << 20)
@@ -26,18 +27,27 @@ struct pending {
 	struct packet packet;
 	struct flow_key key;
 	struct flow_table *table;
+	struct flow_entry *likely; /* flow */
 	uint64_t hash;
 	uint32_t time_us;
+	uint32_t shard;
+};
+
+struct group {
+	unsigned count;
+	struct pending packets[GROUP_PACKETS];
 };
 
 struct worker {
 	struct worker_options options;
 	struct window_set windows;
 	struct window *current; /* the window of the last packet */
+	uint64_t current_ns;	/* when it begins */
 	struct summary *summary;
-	struct flow_budget *budgets; /* one per shard */
-	uint64_t frame_number;	     /* of the stream; equal in all workers on files */
-	struct pending group[GROUP_FRAMES];
+	struct flow_budgets budgets;
+	uint64_t frame_number; /* of the stream; equal in all workers on files */
+	struct group groups[GROUPS];
+	unsigned newest; /* number of the group that is filled */
 };
 
 int worker_create(struct worker **out, const struct worker_options *options)
@@ -48,13 +58,14 @@ int worker_create(struct worker **out, const struct worker_options *options)
 	if (worker == NULL)
 		return -ENOMEM;
 	worker->options = *options;
-	worker->budgets = calloc(options->shards, sizeof(*worker->budgets));
-	if (worker->budgets == NULL)
+	worker->budgets.secret = options->secret;
+	worker->budgets.shards = options->shards;
+	worker->budgets.shard = calloc(options->shards, sizeof(*worker->budgets.shard));
+	if (worker->budgets.shard == NULL)
 		rc = -ENOMEM;
 	for (unsigned i = 0; rc == 0 && i < options->shards; i++) {
-		struct flow_budget *budget = &worker->budgets[i];
+		struct flow_budget *budget = &worker->budgets.shard[i];
 
-		budget->secret = options->secret;
 		budget->flows_max = options->flows_max / options->shards;
 		budget->sketch_bytes_max =
 			budget->flows_max * SKETCH_BYTES_PER_FLOW + SKETCH_BYTES_MIN;
@@ -78,7 +89,7 @@ void worker_destroy(struct worker *worker)
 	while ((window = window_set_take(&worker->windows, UINT64_MAX)) != NULL)
 		window_destroy(window);
 	summary_destroy(worker->summary);
-	free(worker->budgets);
+	free(worker->budgets.shard);
 	free(worker);
 }
 
@@ -108,14 +119,23 @@ int worker_window(struct worker *worker, uint64_t minute, struct window **out)
 	if (window == NULL || window->minute != minute)
 		window = window_set_find(&worker->windows, minute);
 	if (window == NULL) {
-		rc = window_create(&window, minute, worker->options.shards,
+		rc = window_create(&window, minute, &worker->budgets,
 			darknet != NULL ? darknet_range_count(darknet) : 0);
 		if (rc != 0)
 			return rc;
 		window_set_insert(&worker->windows, window);
 	}
 	worker->current = window;
+	worker->current_ns = minute * WINDOW_NS;
 	*out = window;
+	return 0;
+}
+
+static int window_of(struct worker *worker, uint64_t time_ns, struct window **out)
+{
+	if (worker->current == NULL || time_ns - worker->current_ns >= WINDOW_NS)
+		return worker_window(worker, time_ns / WINDOW_NS, out);
+	*out = worker->current;
 	return 0;
 }
 
@@ -238,18 +258,6 @@ static void count_in_ledger(struct ledger *ledger, const struct packet *pkt, uin
 		ledger->range_packets[range]++;
 }
 
-static int table_of(
-	struct worker *worker, struct window *window, uint32_t shard, struct flow_table **out)
-{
-	int rc = 0;
-
-	if (window->tables[shard] == NULL)
-		rc = flow_table_create(
-			&window->tables[shard], &worker->budgets[shard], &window->arena);
-	*out = window->tables[shard];
-	return rc;
-}
-
 /* Decodes one frame; true when it ends in a flow of this worker, which is then in `pending`. */
 static int prepare(
 	struct worker *worker, const struct frame *frame, struct pending *pending, bool *is_pending)
@@ -265,7 +273,7 @@ static int prepare(
 	int rc;
 
 	*is_pending = false;
-	rc = worker_window(worker, frame->time_ns / WINDOW_NS, &window);
+	rc = window_of(worker, frame->time_ns, &window);
 	if (rc != 0)
 		return rc;
 	worker->frame_number++;
@@ -291,16 +299,15 @@ static int prepare(
 
 	pkt->time_ns = frame->time_ns;
 	pkt->wire_bytes = frame->wire_bytes;
-	pending->time_us = (uint32_t)((frame->time_ns - window->minute * WINDOW_NS) / 1000);
+	pending->table = window->table;
+	pending->shard = shard;
+	pending->time_us = (uint32_t)((uint64_t)(frame->time_ns - worker->current_ns) / 1000);
 	pending->hash = flow_key_hash(&pending->key, worker->options.secret);
 	count_in_ledger(&window->ledger, pkt, range);
 	*is_pending = true;
-	if (worker->summary != NULL) {
+	if (worker->summary != NULL)
 		rc = summary_count(worker->summary, pkt, &labels, worker->frame_number);
-		if (rc != 0)
-			return rc;
-	}
-	return table_of(worker, window, shard, &pending->table);
+	return rc;
 }
 
 static void count(struct worker *worker, const struct pending *pending)
@@ -310,48 +317,82 @@ static void count(struct worker *worker, const struct pending *pending)
 		.time_us = pending->time_us,
 		.bytes = pkt->wire_bytes,
 		.destination_hash = sketch_hash(pkt->dst, pkt->address_bytes),
+		.shard = pending->shard,
 		.sample = sample_of,
 		.context = pkt,
 	};
-	bool is_own = flow_table_count(pending->table, &pending->key, pending->hash, &update);
+	bool is_own = flow_table_count(
+		pending->table, &pending->key, pending->hash, pending->likely, &update);
 
 	if (!is_own && worker->summary != NULL)
 		summary_count_overflow(worker->summary);
 }
 
-static bool is_out_of_memory(const struct worker *worker)
+static void look_up(struct pending *pending)
 {
-	for (unsigned i = 0; i < worker->options.shards; i++)
-		if (worker->budgets[i].is_out_of_memory)
-			return true;
-	return false;
+	pending->likely = flow_table_prefetch_entry(
+		pending->table, pending->hash, (enum flow_family)pending->key.family);
+}
+
+static void look_at_destinations(const struct pending *pending)
+{
+	if (pending->likely != NULL)
+		flow_entry_prefetch_destinations(pending->table, pending->likely);
+}
+
+/* The newest group goes on to its first stage, the one before it to the next, and so on. */
+static void advance(struct worker *worker)
+{
+	struct group *group;
+
+	group = &worker->groups[(worker->newest - 1) % GROUPS];
+	for (unsigned i = 0; i < group->count; i++)
+		look_up(&group->packets[i]);
+	group = &worker->groups[(worker->newest - 2) % GROUPS];
+	for (unsigned i = 0; i < group->count; i++)
+		look_at_destinations(&group->packets[i]);
+	group = &worker->groups[(worker->newest - 3) % GROUPS];
+	for (unsigned i = 0; i < group->count; i++)
+		count(worker, &group->packets[i]);
+	group->count = 0;
+	worker->newest++;
+}
+
+/* Fills the newest group. @return how many frames it took, or a negative code */
+static int fill(struct worker *worker, const struct frame *frames, size_t frame_count)
+{
+	struct group *group = &worker->groups[worker->newest % GROUPS];
+	size_t taken = 0;
+
+	for (; taken < frame_count && group->count < GROUP_PACKETS; taken++) {
+		struct pending *next = &group->packets[group->count];
+		bool is_pending;
+		int rc = prepare(worker, &frames[taken], next, &is_pending);
+
+		if (rc != 0)
+			return rc;
+		if (!is_pending)
+			continue;
+		flow_table_prefetch_slot(
+			next->table, next->hash, (enum flow_family)next->key.family);
+		group->count++;
+	}
+	return (int)taken;
 }
 
 int worker_process(struct worker *worker, const struct frame *frames, size_t frame_count)
 {
-	for (size_t i = 0; i < frame_count;) {
-		size_t pending = 0;
+	int taken = 0;
 
-		for (; i < frame_count && pending < GROUP_FRAMES; i++) {
-			struct pending *next = &worker->group[pending];
-			bool is_pending;
-			int rc = prepare(worker, &frames[i], next, &is_pending);
-
-			if (rc != 0)
-				return rc;
-			if (!is_pending)
-				continue;
-			flow_table_prefetch_slot(next->table, next->hash, next->key.size);
-			pending++;
-		}
-		for (size_t p = 0; p < pending; p++)
-			flow_table_prefetch_entry(worker->group[p].table, worker->group[p].hash,
-				worker->group[p].key.size);
-		for (size_t p = 0; p < pending; p++)
-			flow_table_prefetch_destinations(worker->group[p].table,
-				worker->group[p].hash, worker->group[p].key.size);
-		for (size_t p = 0; p < pending; p++)
-			count(worker, &worker->group[p]);
+	for (size_t i = 0; i < frame_count; i += (size_t)taken) {
+		taken = fill(worker, frames + i, frame_count - i);
+		advance(worker);
+		if (taken < 0)
+			break;
 	}
-	return is_out_of_memory(worker) ? -ENOMEM : 0;
+	for (unsigned stage = 1; stage < GROUPS; stage++)
+		advance(worker);
+	if (taken < 0)
+		return taken;
+	return worker->budgets.is_out_of_memory ? -ENOMEM : 0;
 }

@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -109,6 +110,12 @@ static inline void store_u32_le(uint8_t *p, uint32_t value)
 	p[1] = (uint8_t)(value >> 8);
 	p[2] = (uint8_t)(value >> 16);
 	p[3] = (uint8_t)(value >> 24);
+}
+
+static inline void store_u64_le(uint8_t *p, uint64_t value)
+{
+	value = htole64(value);
+	memcpy(p, &value, 8);
 }
 
 static inline uint8_t bytes_u8(struct byte_reader *r)

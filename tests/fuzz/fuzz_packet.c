@@ -47,8 +47,15 @@ static bool check_packet(const struct frame *frame)
 		return false;
 	require(ip.data >= frame->data);
 	require(ip.data + ip.captured_bytes == frame->data + frame->captured_bytes);
+	memset(&pkt, 0, sizeof(pkt));
+	memset(&again, 0xff, sizeof(again)); /* what was there before must not show */
 	if (packet_decode(&pkt, &ip) != PACKET_OK)
 		return false;
+	require(packet_decode(&again, &ip) == PACKET_OK);
+	require(classify(&pkt) == classify(&again));
+	require(fingerprint_match(&pkt, classify(&pkt)) ==
+		fingerprint_match(&again, classify(&pkt)));
+	memset(&again, 0, sizeof(again));
 	require(packet_decode(&again, &ip) == PACKET_OK && memcmp(&pkt, &again, sizeof(pkt)) == 0);
 	require(pkt.transport >= ip.data);
 	require(pkt.transport + pkt.transport_captured <= ip.data + ip.captured_bytes);

@@ -29,7 +29,8 @@ struct packet_like {
 };
 
 struct scene {
-	struct flow_budget budget;
+	struct flow_budget shards[2];
+	struct flow_budgets budgets;
 	struct entry_closer *closer;
 	struct darknet *darknet;
 	struct entry *entries[64];
@@ -63,9 +64,10 @@ static struct scene *scene_create(uint32_t partitions)
 	struct message msg;
 
 	assert_non_null(scene);
-	scene->budget = (struct flow_budget){
-		.secret = 1, .flows_max = PLENTY, .sketch_bytes_max = PLENTY
-	};
+	scene->budgets = (struct flow_budgets){ .secret = 1, .shards = 2, .shard = scene->shards };
+	for (unsigned i = 0; i < 2; i++)
+		scene->shards[i] =
+			(struct flow_budget){ .flows_max = PLENTY, .sketch_bytes_max = PLENTY };
 	assert_int_equal(darknet_create(&scene->darknet,
 				 (const char *const[]){
 					 "198.51.100.0/24", "2001:db8::/32", "!198.51.100.9" },
@@ -91,11 +93,11 @@ static void scene_destroy(struct scene *scene)
 	free(scene);
 }
 
-static struct window *make_window(uint64_t minute)
+static struct window *make_window(struct scene *scene, uint64_t minute)
 {
 	struct window *window = NULL;
 
-	assert_int_equal(window_create(&window, minute, 2, 2), 0);
+	assert_int_equal(window_create(&window, minute, &scene->budgets, 2), 0);
 	return window;
 }
 
@@ -112,7 +114,7 @@ static void fill_address(uint8_t out[16], uint32_t number, unsigned ip_version)
 	store_u32(out + (ip_version == 6 ? 4 : 0), number);
 }
 
-/* Counts a packet in the window's table of its shard, and in its books. */
+/* Counts a packet in the window's table and in its books. */
 static void count(struct scene *scene, struct window *window, struct packet_like packet)
 {
 	struct flow_labels labels = { .class = packet.class,
@@ -122,23 +124,18 @@ static void count(struct scene *scene, struct window *window, struct packet_like
 		.service_port = packet.port };
 	uint8_t actor[16], source[16], dst[16];
 	size_t size = packet.ip_version == 6 ? 16 : 4;
-	struct flow_update update = { packet.time_us, 60, 0, sample_of, &packet };
+	struct flow_update update = { packet.time_us, 60, 0, 0, sample_of, &packet };
 	uint64_t time_ns = window->minute * WINDOW_NS + packet.time_us * UINT64_C(1000);
 	struct flow_key key;
-	uint32_t shard;
 
 	fill_address(actor, packet.actor, packet.ip_version);
 	fill_address(source, packet.source != 0 ? packet.source : packet.actor, packet.ip_version);
 	fill_address(dst, packet.dst, packet.ip_version);
 	update.destination_hash = sketch_hash(dst, size);
 	flow_key_make(&key, actor, source, size, &labels);
-	shard = flow_key_shard(&key, window->shards);
-	if (window->tables[shard] == NULL)
-		assert_int_equal(
-			flow_table_create(&window->tables[shard], &scene->budget, &window->arena),
-			0);
+	update.shard = flow_key_shard(&key, scene->budgets.shards);
 	flow_table_count(
-		window->tables[shard], &key, flow_key_hash(&key, scene->budget.secret), &update);
+		window->table, &key, flow_key_hash(&key, scene->budgets.secret), NULL, &update);
 	window->ledger.frames++;
 	window->ledger.counted++;
 	window->ledger.wire_bytes += 60;
@@ -168,7 +165,7 @@ struct seen {
 	uint64_t flows, packets, wire_bytes, overflow_packets;
 };
 
-/* The order of keys, from the record: family, actor, source, labels. */
+/* The order of keys, from the record: family, actor, labels, source. */
 static size_t key_of(const struct flow_record *flow, uint8_t out[64])
 {
 	struct address actor = flow_actor(flow), source = flow_source(flow);
@@ -179,14 +176,14 @@ static size_t key_of(const struct flow_record *flow, uint8_t out[64])
 	*at++ = flow->ip_version;
 	memcpy(at, actor.bytes, size);
 	at += size;
-	memcpy(at, source.bytes, size);
-	at += size;
 	*at++ = flow->class;
-	*at++ = flow->role;
+	*at++ = flow->role | (flow->overflow ? 0x80 : 0);
 	*at++ = flow->protocol;
 	*at++ = flow->tool;
 	store_u32(at, (uint32_t)(flow->service_port + 1));
 	at += 4;
+	memcpy(at, source.bytes, address_equals(&actor, &source) ? 0 : size);
+	at += size;
 	return (size_t)(at - out);
 }
 
@@ -293,7 +290,7 @@ static void fill(struct scene *scene, struct window *window, uint32_t from, uint
 static void test_entry_records_are_in_key_order(void **state)
 {
 	struct scene *scene = scene_create(1);
-	struct window *window = make_window(MINUTE);
+	struct window *window = make_window(scene, MINUTE);
 	struct seen seen;
 
 	(void)state;
@@ -307,7 +304,8 @@ static void test_entry_records_are_in_key_order(void **state)
 	assert_int_equal(seen.flows, scene->entries[0]->flows);
 	assert_int_equal(seen.packets, 20000);
 	assert_int_equal(seen.wire_bytes, 20000 * 60);
-	assert_int_equal(scene->budget.flows, 0); /* the windows are gone */
+	assert_int_equal(
+		scene->shards[0].flows + scene->shards[1].flows, 0); /* the windows are gone */
 	scene_destroy(scene);
 }
 
@@ -342,14 +340,14 @@ static void test_entry_windows_of_workers_fold_into_one(void **state)
 {
 	struct scene *one = scene_create(4), *several = scene_create(4),
 		     *reversed = scene_create(4);
-	struct window *alone = make_window(MINUTE);
+	struct window *alone = make_window(one, MINUTE);
 	struct window *parts[3], *others[3];
 
 	(void)state;
 	fill(one, alone, 0, 9000);
 	for (uint32_t i = 0; i < 3; i++) {
-		parts[i] = make_window(MINUTE);
-		others[i] = make_window(MINUTE);
+		parts[i] = make_window(several, MINUTE);
+		others[i] = make_window(reversed, MINUTE);
 		fill(several, parts[i], i * 3000, (i + 1) * 3000);
 		fill(reversed, others[i], (2 - i) * 3000, (3 - i) * 3000);
 	}
@@ -374,8 +372,9 @@ static void test_entry_folded_destinations_are_the_union(void **state)
 	for (size_t i = 0; i < 6; i++) {
 		for (size_t j = 0; j < 6; j++) {
 			struct scene *scene = scene_create(1), *whole = scene_create(1);
-			struct window *windows[2] = { make_window(MINUTE), make_window(MINUTE) };
-			struct window *both = make_window(MINUTE);
+			struct window *windows[2] = { make_window(scene, MINUTE),
+				make_window(scene, MINUTE) };
+			struct window *both = make_window(whole, MINUTE);
 
 			for (uint32_t n = 0; n < counts[i]; n++) {
 				struct packet_like packet = {
@@ -407,7 +406,7 @@ static void test_entry_folded_destinations_are_the_union(void **state)
 static void test_entry_record_says_what_the_flow_was(void **state)
 {
 	struct scene *scene = scene_create(1);
-	struct window *window = make_window(MINUTE);
+	struct window *window = make_window(scene, MINUTE);
 	struct seen seen;
 
 	(void)state;
@@ -453,11 +452,11 @@ static void test_entry_record_says_what_the_flow_was(void **state)
 static void test_entry_overflow_has_no_actor_and_is_in_the_books(void **state)
 {
 	struct scene *scene = scene_create(6);
-	struct window *window = make_window(MINUTE);
+	struct window *window = make_window(scene, MINUTE);
 	struct seen seen;
 
 	(void)state;
-	scene->budget.flows_max = 100;
+	scene->shards[0].flows_max = scene->shards[1].flows_max = 50;
 	fill(scene, window, 0, 5000);
 	assert_int_equal(close_windows(scene, &window, 1), 0);
 
@@ -488,7 +487,7 @@ static void fill_books(struct window *window)
 static void test_entry_marker_has_the_books_of_the_minute(void **state)
 {
 	struct scene *scene = scene_create(6);
-	struct window *window = make_window(MINUTE);
+	struct window *window = make_window(scene, MINUTE);
 	const struct marker_record *ledger;
 	struct address sender = { 4, { 198, 51, 100, 66 } };
 
@@ -525,7 +524,7 @@ static void test_entry_marker_has_the_books_of_the_minute(void **state)
 static void test_entry_of_a_minute_without_packets_has_a_marker(void **state)
 {
 	struct scene *scene = scene_create(2);
-	struct window *window = make_window(MINUTE);
+	struct window *window = make_window(scene, MINUTE);
 	const struct marker_record *ledger;
 
 	(void)state;
@@ -547,7 +546,7 @@ static void test_entry_parts_of_a_minute_are_numbered_and_go_on_when_it_is_late(
 	(void)state;
 	for (int part = 0; part < 3; part++) {
 		for (uint64_t minute = MINUTE; minute < MINUTE + 2; minute++) {
-			struct window *window = make_window(minute);
+			struct window *window = make_window(scene, minute);
 
 			fill(scene, window, 0, 10);
 			assert_int_equal(close_windows(scene, &window, 1), 0);
@@ -573,7 +572,7 @@ static void assert_partition(struct seen *seen, const struct flow_record *flow)
 static void test_entry_messages_are_of_one_partition_and_add_up(void **state)
 {
 	struct scene *scene = scene_create(6);
-	struct window *window = make_window(MINUTE);
+	struct window *window = make_window(scene, MINUTE);
 	uint64_t flows[6] = { 0 }, packets[6] = { 0 };
 	const struct entry *entry;
 
@@ -611,7 +610,7 @@ static void test_entry_messages_are_of_one_partition_and_add_up(void **state)
 static void test_entry_markers_go_to_every_partition_with_its_share(void **state)
 {
 	struct scene *scene = scene_create(3);
-	struct window *window = make_window(MINUTE);
+	struct window *window = make_window(scene, MINUTE);
 	struct buffer records = { 0 }, block = { 0 };
 	struct container_records reader;
 	struct container_decoder *decoder;
@@ -656,7 +655,7 @@ static void test_entry_large_minute_is_cut_into_parts_that_balance(void **state)
 {
 	enum { FLOWS = 400000 };
 	struct scene *scene = scene_create(6);
-	struct window *window = make_window(MINUTE);
+	struct window *window = make_window(scene, MINUTE);
 	uint64_t frames = 0, counted = 0, wire_bytes = 0;
 
 	(void)state;
@@ -701,7 +700,7 @@ static void test_entry_large_minute_is_cut_into_parts_that_balance(void **state)
 static void test_entry_not_taken_ends_the_close_with_that_code(void **state)
 {
 	struct scene *scene = scene_create(1);
-	struct window *windows[2] = { make_window(MINUTE), make_window(MINUTE) };
+	struct window *windows[2] = { make_window(scene, MINUTE), make_window(scene, MINUTE) };
 
 	(void)state;
 	fill(scene, windows[0], 0, 100);
@@ -717,7 +716,7 @@ static void test_entry_closer_that_discards_keeps_the_totals(void **state)
 {
 	struct entry_closer_options options = { .partitions = 1, .discards = true };
 	struct scene *scene = scene_create(1);
-	struct window *window = make_window(MINUTE);
+	struct window *window = make_window(scene, MINUTE);
 
 	(void)state;
 	entry_closer_destroy(scene->closer);

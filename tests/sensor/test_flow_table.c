@@ -18,7 +18,8 @@
 
 /* A table, its budget and its arena. */
 struct scene {
-	struct flow_budget budget;
+	struct flow_budgets budgets;
+	struct flow_budget budget; /* of the only shard */
 	struct arena arena;
 	struct flow_table *table;
 };
@@ -28,10 +29,11 @@ static struct scene *scene_create(uint64_t secret, size_t flows_max, size_t sket
 	struct scene *scene = calloc(1, sizeof(*scene));
 
 	assert_non_null(scene);
-	scene->budget = (struct flow_budget){
-		.secret = secret, .flows_max = flows_max, .sketch_bytes_max = sketch_bytes_max
-	};
-	assert_int_equal(flow_table_create(&scene->table, &scene->budget, &scene->arena), 0);
+	scene->budget = (struct flow_budget){ .flows_max = flows_max,
+		.sketch_bytes_max = sketch_bytes_max };
+	scene->budgets =
+		(struct flow_budgets){ .secret = secret, .shards = 1, .shard = &scene->budget };
+	assert_int_equal(flow_table_create(&scene->table, &scene->budgets, &scene->arena), 0);
 	return scene;
 }
 
@@ -82,19 +84,21 @@ static bool count_sized(struct scene *scene, const struct packet_like *packet, s
 	uint8_t actor[16], source[16], dst[16];
 	struct flow_key key;
 	struct flow_update update;
+	struct flow_entry *likely;
 	uint64_t hash;
 
 	fill_address(actor, packet->actor, address_bytes);
 	fill_address(source, packet->source != 0 ? packet->source : packet->actor, address_bytes);
 	fill_address(dst, packet->dst, address_bytes);
 	flow_key_make(&key, actor, source, address_bytes, &labels);
-	hash = flow_key_hash(&key, scene->budget.secret);
+	hash = flow_key_hash(&key, scene->budgets.secret);
 	update = (struct flow_update){ packet->time_us, packet->bytes,
-		sketch_hash(dst, address_bytes), sample_of, packet };
-	flow_table_prefetch_slot(scene->table, hash, key.size);
-	flow_table_prefetch_entry(scene->table, hash, key.size);
-	flow_table_prefetch_destinations(scene->table, hash, key.size);
-	return flow_table_count(scene->table, &key, hash, &update);
+		sketch_hash(dst, address_bytes), 0, sample_of, packet };
+	flow_table_prefetch_slot(scene->table, hash, (enum flow_family)key.family);
+	likely = flow_table_prefetch_entry(scene->table, hash, (enum flow_family)key.family);
+	if (likely != NULL)
+		flow_entry_prefetch_destinations(scene->table, likely);
+	return flow_table_count(scene->table, &key, hash, likely, &update);
 }
 
 static bool count(struct scene *scene, struct packet_like packet)
@@ -114,63 +118,73 @@ static int compare_entries(const void *a, const void *b)
 }
 
 static const struct flow_entry **entries_of(
-	const struct scene *scene, unsigned version, size_t *number)
+	const struct scene *scene, enum flow_family family, size_t *number)
 {
-	const struct flow_entry **entries;
+	struct flow_list list = flow_table_list(scene->table, family);
+	const struct flow_entry **entries = calloc(list.count + 1, sizeof(*entries));
 
-	*number = flow_table_family_flows(scene->table, version);
-	entries = calloc(*number + 1, sizeof(*entries));
 	assert_non_null(entries);
-	flow_table_entries(scene->table, version, entries);
-	compared_bytes = version == 6 ? 52 : 28;
-	qsort(entries, *number, sizeof(*entries), compare_entries);
+	for (uint32_t i = 0; i < list.count; i++)
+		entries[i] = flow_list_at(&list, i);
+	compared_bytes = flow_key_bytes(family);
+	qsort(entries, list.count, sizeof(*entries), compare_entries);
+	*number = list.count;
 	return entries;
 }
 
-static void assert_same_flow(
-	const struct flow_entry *a, const struct flow_entry *b, size_t key_bytes)
+static void assert_same_sketch(const struct scene *x_scene, const struct flow_entry *x,
+	const struct scene *y_scene, const struct flow_entry *y)
 {
-	struct sketch *x = calloc(2, sizeof(*x)), *y = x + 1;
-	uint8_t x_bytes[SKETCH_ENCODED_BYTES], y_bytes[SKETCH_ENCODED_BYTES];
+	struct sketch *a = calloc(2, sizeof(*a)), *b = a + 1;
+	uint8_t a_bytes[SKETCH_ENCODED_BYTES], b_bytes[SKETCH_ENCODED_BYTES];
 	size_t size;
 
-	assert_non_null(x);
-	assert_memory_equal(a->key, b->key, key_bytes);
+	assert_non_null(a);
+	flow_entry_sketch(x_scene->table, x, a);
+	flow_entry_sketch(y_scene->table, y, b);
+	size = sketch_encode(a, a_bytes);
+	assert_int_equal(size, sketch_encode(b, b_bytes));
+	assert_memory_equal(a_bytes, b_bytes, size);
+	free(a);
+}
+
+static void assert_same_flow(
+	const struct flow_entry *a, const struct flow_entry *b, enum flow_family family)
+{
+	struct flow_sample x = flow_entry_sample(a), y = flow_entry_sample(b);
+
+	assert_memory_equal(a->key, b->key, flow_key_bytes(family));
 	assert_int_equal(a->packets, b->packets);
 	assert_int_equal(a->bytes, b->bytes);
 	assert_int_equal(a->first_us, b->first_us);
 	assert_int_equal(a->last_us, b->last_us);
-	assert_memory_equal(a->sample, b->sample, sizeof(*a->sample));
-	flow_entry_sketch(a, x);
-	flow_entry_sketch(b, y);
-	size = sketch_encode(x, x_bytes);
-	assert_int_equal(size, sketch_encode(y, y_bytes));
-	assert_memory_equal(x_bytes, y_bytes, size);
-	free(x);
+	assert_memory_equal(&x, &y, sizeof(x));
 }
 
 static void assert_same_tables(const struct scene *a, const struct scene *b)
 {
-	for (unsigned version = 4; version <= 6; version += 2) {
+	for (enum flow_family family = 0; family < FLOW_FAMILIES; family++) {
 		size_t a_number, b_number;
-		const struct flow_entry **x = entries_of(a, version, &a_number);
-		const struct flow_entry **y = entries_of(b, version, &b_number);
+		const struct flow_entry **x = entries_of(a, family, &a_number);
+		const struct flow_entry **y = entries_of(b, family, &b_number);
 
 		assert_int_equal(a_number, b_number);
-		for (size_t i = 0; i < a_number; i++)
-			assert_same_flow(x[i], y[i], version == 6 ? 52 : 28);
+		for (size_t i = 0; i < a_number; i++) {
+			assert_same_flow(x[i], y[i], family);
+			assert_same_sketch(a, x[i], b, y[i]);
+		}
 		free(x);
 		free(y);
 	}
 }
 
-static uint64_t destinations_of(const struct flow_entry *entry)
+static uint64_t destinations_of(const struct scene *scene, const struct flow_entry *entry)
 {
 	struct sketch *sketch = calloc(1, sizeof(*sketch));
 	uint64_t found;
 
 	assert_non_null(sketch);
-	flow_entry_sketch(entry, sketch);
+	flow_entry_sketch(scene->table, entry, sketch);
 	found = sketch_count(sketch);
 	free(sketch);
 	return found;
@@ -201,11 +215,14 @@ static void test_flow_table_key_holds_every_label(void **state)
 		struct flow_key key;
 
 		flow_key_make(&key, actor, source, size, &labels);
-		flow_key_labels(&read, key.bytes, key.size);
+		flow_key_labels(&read, key.bytes, (enum flow_family)key.family);
 
-		assert_int_equal(key.size, 2 * size + FLOW_LABEL_BYTES);
+		assert_int_equal(key.family, size == 4 ? FLOW_V4_LONG : FLOW_V6);
+		assert_int_equal(key.size, 2 * size + FLOW_LABEL_BYTES + FLOW_QUOTE_BYTES);
+		assert_int_equal(key.size, flow_key_bytes((enum flow_family)key.family));
 		assert_memory_equal(key.bytes, actor, size);
-		assert_memory_equal(key.bytes + size, source, size);
+		assert_memory_equal(
+			flow_key_source(key.bytes, (enum flow_family)key.family), source, size);
 		assert_int_equal(read.class, labels.class);
 		assert_int_equal(read.role, labels.role);
 		assert_int_equal(read.protocol, labels.protocol);
@@ -224,7 +241,7 @@ static void test_flow_table_key_order_is_port_order(void **state)
 {
 	static const int32_t ports[] = { SERVICE_NONE, 0, 1, 255, 256, 65535, SERVICE_OF_TYPE(0) };
 	static const uint8_t nobody[4];
-	struct flow_key before = { { 0 }, 0 };
+	struct flow_key before = { .size = 0 };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(ports) / sizeof(ports[0]); i++) {
@@ -232,8 +249,9 @@ static void test_flow_table_key_order_is_port_order(void **state)
 		struct flow_key key;
 
 		flow_key_make(&key, nobody, nobody, 4, &labels);
-		flow_key_labels(&read, key.bytes, key.size);
+		flow_key_labels(&read, key.bytes, (enum flow_family)key.family);
 
+		assert_int_equal(key.family, FLOW_V4);
 		assert_int_equal(read.service_port, ports[i]);
 		if (i > 0)
 			assert_true(memcmp(before.bytes, key.bytes, key.size) < 0);
@@ -283,14 +301,14 @@ static void test_flow_table_packets_of_a_flow_add_up(void **state)
 	assert_true(count(
 		scene, (struct packet_like){ .actor = 8, .dst = 2, .time_us = 7, .bytes = 1 }));
 
-	entries = entries_of(scene, 4, &number);
+	entries = entries_of(scene, FLOW_V4, &number);
 	assert_int_equal(number, 2);
 	assert_int_equal(entries[0]->packets, 1);
 	assert_int_equal(entries[1]->packets, 3);
 	assert_int_equal(entries[1]->bytes, 210);
 	assert_int_equal(entries[1]->first_us, 100);
 	assert_int_equal(entries[1]->last_us, 900);
-	assert_int_equal(destinations_of(entries[1]), 2);
+	assert_int_equal(destinations_of(scene, entries[1]), 2);
 	assert_int_equal(flow_table_flows(scene->table), 2);
 	assert_int_equal(scene->budget.flows, 2);
 	free(entries);
@@ -316,8 +334,10 @@ static void test_flow_table_labels_keep_flows_apart(void **state)
 			count_sized(scene, &packets[i], 4);
 			count_sized(scene, &packets[i], 16);
 		}
-	assert_int_equal(flow_table_family_flows(scene->table, 4), 6);
-	assert_int_equal(flow_table_family_flows(scene->table, 6), 6);
+	assert_int_equal(flow_table_list(scene->table, FLOW_V4).count, 5);
+	assert_int_equal(flow_table_list(scene->table, FLOW_V4_LONG).count, 1);
+	assert_int_equal(flow_table_list(scene->table, FLOW_V6).count, 6);
+	assert_int_equal(flow_table_flows(scene->table), 12);
 	scene_destroy(scene);
 }
 
@@ -336,14 +356,14 @@ static void test_flow_table_grown_large_keeps_every_flow(void **state)
 							 .time_us = i,
 							 .bytes = 10 * round }));
 
-	entries = entries_of(scene, 4, &number);
+	entries = entries_of(scene, FLOW_V4, &number);
 	assert_int_equal(number, FLOWS);
 	for (size_t i = 0; i < number; i++) {
 		assert_int_equal(entries[i]->packets, 2);
 		assert_int_equal(entries[i]->bytes, 30);
-		assert_int_equal(destinations_of(entries[i]), 1);
+		assert_int_equal(destinations_of(scene, entries[i]), 1);
 	}
-	assert_true(flow_table_memory(scene->table) / FLOWS < 128); /* the target */
+	assert_true(flow_table_memory(scene->table) / FLOWS < 96); /* the target */
 	free(entries);
 	scene_destroy(scene);
 }
@@ -368,10 +388,10 @@ static void test_flow_table_destinations_are_exact_up_to_64(void **state)
 			count(scene,
 				(struct packet_like){ .actor = 9, .dst = 1000 + i % distinct });
 		}
-		entries = entries_of(scene, 4, &number);
-		assert_int_equal(destinations_of(entries[0]), sketch_count(direct));
+		entries = entries_of(scene, FLOW_V4, &number);
+		assert_int_equal(destinations_of(scene, entries[0]), sketch_count(direct));
 		if (distinct <= SKETCH_LIST_MAX)
-			assert_int_equal(destinations_of(entries[0]), distinct);
+			assert_int_equal(destinations_of(scene, entries[0]), distinct);
 		assert_int_equal(flow_table_sketch_overflow(scene->table), 0);
 		free(entries);
 		free(direct);
@@ -395,9 +415,9 @@ static void test_flow_table_sketch_memory_used_up_saturates(void **state)
 			assert_true(
 				count(scene, (struct packet_like){ .actor = actor, .dst = dst }));
 
-	entries = entries_of(scene, 4, &number);
+	entries = entries_of(scene, FLOW_V4, &number);
 	for (size_t i = 0; i < number; i++) {
-		flow_entry_sketch(entries[i], sketch);
+		flow_entry_sketch(scene->table, entries[i], sketch);
 		assert_in_range(sketch_count(sketch), 1, 40);
 		assert_int_equal(sketch->form == SKETCH_SATURATED, sketch_count(sketch) < 40);
 		found += sketch_count(sketch);
@@ -438,20 +458,20 @@ static void test_flow_table_full_counts_under_overflow_by_class(void **state)
 	for (uint32_t actor = 1; actor <= 10; actor++) /* those that are in stay in */
 		assert_true(count(scene, (struct packet_like){ .actor = actor, .bytes = 1 }));
 
-	entries = entries_of(scene, 4, &number);
+	entries = entries_of(scene, FLOW_V4, &number);
 	assert_int_equal(number, 12);
 	for (size_t i = 0; i < number; i++) {
-		static const uint8_t nobody[8];
+		static const uint8_t nobody[4];
 		struct flow_labels labels;
 
-		flow_key_labels(&labels, entries[i]->key, 28);
+		flow_key_labels(&labels, entries[i]->key, FLOW_V4);
 		packets += entries[i]->packets;
 		if (!labels.is_overflow)
 			continue;
 		overflow_flows++;
 		overflow += entries[i]->packets;
 		assert_int_equal(entries[i]->packets, 10);
-		assert_memory_equal(entries[i]->key, nobody, 8);
+		assert_memory_equal(entries[i]->key, nobody, 4);
 		assert_int_equal(labels.protocol, 6);
 		assert_int_equal(labels.service_port, SERVICE_NONE);
 		assert_int_equal(labels.role, role_of_class(labels.class));
@@ -473,7 +493,7 @@ static void test_flow_table_limit_is_shared_and_given_back(void **state)
 	(void)state;
 	for (uint32_t actor = 1; actor <= 5; actor++)
 		assert_true(count(scene, (struct packet_like){ .actor = actor }));
-	assert_int_equal(flow_table_create(&scene->table, &scene->budget, &scene->arena), 0);
+	assert_int_equal(flow_table_create(&scene->table, &scene->budgets, &scene->arena), 0);
 	assert_false(count_sized(scene, &packet, 4));
 	assert_false(count_sized(scene, &packet, 16));
 
@@ -525,6 +545,35 @@ static void test_flow_table_secret_does_not_show(void **state)
 	scene_destroy(b);
 }
 
+/* Sums that would not fit in an entry go on in another one; nothing is lost. */
+static void test_flow_table_sums_beyond_an_entry_go_on(void **state)
+{
+	enum { PACKETS = 200000 };
+	struct scene *scene = scene_create(1, 10, PLENTY);
+	const struct flow_entry **entries;
+	uint64_t packets = 0, bytes = 0;
+	size_t number;
+
+	(void)state;
+	for (uint32_t i = 0; i < PACKETS; i++)
+		assert_true(count(scene,
+			(struct packet_like){ .actor = 9, .dst = i % 3, .bytes = UINT32_MAX }));
+	assert_true(count(scene, (struct packet_like){ .actor = 8, .bytes = 7 }));
+
+	entries = entries_of(scene, FLOW_V4, &number);
+	assert_int_equal(number, 2 + PACKETS / 65536);
+	assert_int_equal(entries[0]->bytes, 7);
+	for (size_t i = 1; i < number; i++) {
+		packets += entries[i]->packets;
+		bytes += entries[i]->bytes;
+	}
+	assert_int_equal(packets, PACKETS);
+	assert_int_equal(bytes, (uint64_t)PACKETS * UINT32_MAX);
+	assert_int_equal(scene->budget.flows, 2); /* the limit counts flows */
+	free(entries);
+	scene_destroy(scene);
+}
+
 /* The sample is the earliest packet's, of several at the same time the least one. */
 static void test_flow_table_order_of_packets_does_not_show(void **state)
 {
@@ -561,9 +610,9 @@ static void test_flow_table_sample_is_the_first_packets(void **state)
 	count(scene, (struct packet_like){ .actor = 9, .time_us = 40, .ip_id = 5 });
 	count(scene, (struct packet_like){ .actor = 9, .time_us = 60, .ip_id = 0 });
 
-	entries = entries_of(scene, 4, &number);
-	assert_int_equal(entries[0]->sample->ip_id, 5);
-	assert_int_equal(entries[0]->sample->ttl, 64);
+	entries = entries_of(scene, FLOW_V4, &number);
+	assert_int_equal(flow_entry_sample(entries[0]).ip_id, 5);
+	assert_int_equal(flow_entry_sample(entries[0]).ttl, 64);
 	free(entries);
 	scene_destroy(scene);
 }
@@ -583,6 +632,7 @@ int main(void)
 		cmocka_unit_test(test_flow_table_limit_is_shared_and_given_back),
 		cmocka_unit_test(test_flow_table_secret_does_not_show),
 		cmocka_unit_test(test_flow_table_order_of_packets_does_not_show),
+		cmocka_unit_test(test_flow_table_sums_beyond_an_entry_go_on),
 		cmocka_unit_test(test_flow_table_sample_is_the_first_packets),
 	};
 

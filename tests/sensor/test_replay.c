@@ -365,8 +365,8 @@ static void test_replay_packets_out_of_order_count_in_their_own_minute(void **st
 	scene_destroy(scene);
 }
 
-/* The minute before the newest stays open over any number of batches. */
-static void test_replay_packets_a_minute_late_find_theirs_open(void **state)
+/* A minute stays open for ten seconds over any number of batches. */
+static void test_replay_packets_ten_seconds_late_find_theirs_open(void **state)
 {
 	struct scene *scene = scene_create(1);
 	struct capture capture;
@@ -375,7 +375,7 @@ static void test_replay_packets_a_minute_late_find_theirs_open(void **state)
 	capture_init(&capture);
 	add_syn(&capture, START_S + 30, 0, 1);
 	for (uint32_t i = 0; i < 10000; i++)
-		add_syn(&capture, START_S + 60 + i / 200, i, 4);
+		add_syn(&capture, START_S + 60 + i / 1001, i, 4);
 	add_syn(&capture, START_S + 59, 0, 1);
 	add_file(scene, &capture);
 
@@ -595,7 +595,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_replay_minutes_close_in_order_with_their_packets),
 		cmocka_unit_test(test_replay_packets_out_of_order_count_in_their_own_minute),
-		cmocka_unit_test(test_replay_packets_a_minute_late_find_theirs_open),
+		cmocka_unit_test(test_replay_packets_ten_seconds_late_find_theirs_open),
 		cmocka_unit_test(test_replay_more_minutes_than_can_be_open_are_all_counted),
 		cmocka_unit_test(test_replay_times_at_both_ends_are_counted),
 		cmocka_unit_test(test_replay_of_nothing_writes_a_header_alone),

@@ -11,9 +11,11 @@
 
 static struct window *make(uint64_t minute)
 {
+	static struct flow_budget shards[4];
+	static struct flow_budgets budgets = { .shards = 4, .shard = shards };
 	struct window *window = NULL;
 
-	assert_int_equal(window_create(&window, minute, 4, 2), 0);
+	assert_int_equal(window_create(&window, minute, &budgets, 2), 0);
 	return window;
 }
 

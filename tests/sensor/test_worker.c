@@ -17,8 +17,8 @@ struct scene {
 	struct worker *worker;
 	struct window *window;
 	const struct flow_entry *flows[FLOWS_MAX];
+	enum flow_family families[FLOWS_MAX];
 	size_t flow_count;
-	size_t key_bytes; /* of the flows */
 };
 
 static struct scene *scene_create(
@@ -61,21 +61,21 @@ static void process(struct scene *scene, const struct made *made)
 	process_at(scene, MINUTE_NS + 1500, made);
 }
 
-/* Takes the oldest minute and lists its flows of one family. */
+/* Takes the oldest minute and lists its flows of one IP version. */
 static void close_minute(struct scene *scene, unsigned ip_version)
 {
 	scene->window = window_set_take(worker_windows(scene->worker), UINT64_MAX);
 	assert_non_null(scene->window);
-	scene->key_bytes = ip_version == 6 ? 52 : 28;
-	for (unsigned s = 0; s < scene->window->shards; s++) {
-		const struct flow_table *table = scene->window->tables[s];
+	for (enum flow_family family = 0; family < FLOW_FAMILIES; family++) {
+		struct flow_list list = flow_table_list(scene->window->table, family);
 
-		if (table == NULL)
+		if ((family == FLOW_V6) != (ip_version == 6))
 			continue;
-		assert_true(scene->flow_count + flow_table_family_flows(table, ip_version) <=
-			    FLOWS_MAX);
-		flow_table_entries(table, ip_version, scene->flows + scene->flow_count);
-		scene->flow_count += flow_table_family_flows(table, ip_version);
+		for (uint32_t i = 0; i < list.count; i++) {
+			assert_true(scene->flow_count < FLOWS_MAX);
+			scene->families[scene->flow_count] = family;
+			scene->flows[scene->flow_count++] = flow_list_at(&list, i);
+		}
 	}
 }
 
@@ -84,7 +84,7 @@ static struct flow_labels labels_of(const struct scene *scene, size_t flow)
 	struct flow_labels labels;
 
 	assert_true(flow < scene->flow_count);
-	flow_key_labels(&labels, scene->flows[flow]->key, scene->key_bytes);
+	flow_key_labels(&labels, scene->flows[flow]->key, scene->families[flow]);
 	return labels;
 }
 
@@ -198,7 +198,7 @@ static void test_worker_probe_has_its_labels(void **state)
 	assert_int_equal(labels.service_port, 23);
 	assert_false(labels.has_quote || labels.quote_matches || labels.is_overflow);
 	assert_memory_equal(scene->flows[0]->key, made.bytes + 12, 4);
-	assert_memory_equal(scene->flows[0]->key + 4, made.bytes + 12, 4);
+	assert_int_equal(scene->families[0], FLOW_V4); /* the source is the actor */
 	scene_destroy(scene);
 }
 
@@ -242,7 +242,8 @@ static void test_worker_error_is_about_the_victim_it_quotes(void **state)
 		assert_int_equal(labels.quoted_port, 23);
 		assert_int_equal(labels.service_port, (version == 6 ? 1 : 3) << 8 | 3);
 		assert_int_equal(scene->flows[0]->key[size - 1], 80);
-		assert_memory_equal(scene->flows[0]->key + size, made.bytes + src, size);
+		assert_memory_equal(flow_key_source(scene->flows[0]->key, scene->families[0]),
+			made.bytes + src, size);
 		scene_destroy(scene);
 	}
 }
@@ -314,7 +315,7 @@ static struct flow_sample sample_with_options(const char *options, size_t size, 
 	made.bytes[6] = 0x40;
 	process(scene, &made);
 	close_minute(scene, 4);
-	sample = *scene->flows[0]->sample;
+	sample = flow_entry_sample(scene->flows[0]);
 	scene_destroy(scene);
 	return sample;
 }

@@ -33,26 +33,25 @@ static struct flow_sample sample_of(const void *context)
 }
 
 /* A window of many flows; actors of both families, some with another source. */
-static struct window *make_window(struct flow_budget *budget)
+static struct window *make_window(struct flow_budgets *budgets)
 {
 	struct window *window = NULL;
 
-	assert_int_equal(window_create(&window, MINUTE, 1, 0), 0);
-	assert_int_equal(flow_table_create(&window->tables[0], budget, &window->arena), 0);
+	assert_int_equal(window_create(&window, MINUTE, budgets, 0), 0);
 	for (uint32_t i = 0; i < FLOWS; i++) {
 		struct flow_labels labels = { .protocol = 6, .service_port = (int32_t)(i % 7) };
 		uint8_t actor[16] = { 0 }, source[16] = { 0 };
 		size_t size = i % 3 == 0 ? 16 : 4;
 		uint16_t ip_id = (uint16_t)i;
-		struct flow_update update = { i, 60, i, sample_of, &ip_id };
+		struct flow_update update = { i, 60, i, 0, sample_of, &ip_id };
 		struct flow_key key;
 
 		store_u32(actor, i * 2654435761u);
 		store_u32(source, i % 5 == 0 ? i : i * 2654435761u);
 		flow_key_make(&key, actor, source, size, &labels);
 		for (uint32_t packets = 0; packets <= i % 3; packets++)
-			flow_table_count(window->tables[0], &key,
-				flow_key_hash(&key, budget->secret), &update);
+			flow_table_count(window->table, &key, flow_key_hash(&key, budgets->secret),
+				NULL, &update);
 		window->ledger.frames += 1 + i % 3;
 		window->ledger.counted += 1 + i % 3;
 	}
@@ -62,9 +61,8 @@ static struct window *make_window(struct flow_budget *budget)
 /* The entry of the same minute, closed for so many partitions. */
 static struct entry *close_minute(uint32_t partitions, bool is_empty)
 {
-	struct flow_budget budget = {
-		.secret = 1, .flows_max = PLENTY, .sketch_bytes_max = PLENTY
-	};
+	struct flow_budget budget = { .flows_max = PLENTY, .sketch_bytes_max = PLENTY };
+	struct flow_budgets budgets = { .secret = 1, .shards = 1, .shard = &budget };
 	struct entry *entry = NULL;
 	struct entry_closer_options options = {
 		.origin = { "test", TIMELINE_LIVE, 17 },
@@ -80,9 +78,9 @@ static struct entry *close_minute(uint32_t partitions, bool is_empty)
 	assert_int_equal(entry_closer_create(&closer, &options), 0);
 	assert_int_equal(entry_closer_set_partitions(closer, partitions), 0);
 	if (is_empty)
-		assert_int_equal(window_create(&window, MINUTE, 1, 0), 0);
+		assert_int_equal(window_create(&window, MINUTE, &budgets, 0), 0);
 	else
-		window = make_window(&budget);
+		window = make_window(&budgets);
 	assert_int_equal(entry_closer_close(closer, &window, 1, &interval), 0);
 	entry_closer_destroy(closer);
 	return entry;

@@ -47,12 +47,12 @@ static const enum option_id paths[DATABASES] = { OPT_GEO_COUNTRY, OPT_GEO_COUNTR
 static void open_file(struct database_file *file)
 {
 	int status = MMDB_open(file->path, MMDB_MODE_MMAP, &file->mmdb);
+	bool is_of_system = status == MMDB_IO_ERROR || status == MMDB_FILE_OPEN_ERROR;
 
 	if (status != MMDB_SUCCESS) {
 		log_warning(
 			"geography file cannot be used, going on without it path=%s reason=\"%s\"",
-			file->path,
-			status == MMDB_IO_ERROR ? error_text(-errno) : MMDB_strerror(status));
+			file->path, is_of_system ? error_text(-errno) : MMDB_strerror(status));
 		return;
 	}
 	file->is_open = true;

@@ -1,8 +1,11 @@
 #include "schemas/base/json.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <time.h>
+
+#define EXACT_MAX 9007199254740992.0 /* 2^53: beyond it a double leaves integers out */
 
 static void separate(struct buffer *out)
 {
@@ -110,7 +113,11 @@ void json_int(struct buffer *out, int64_t value)
 void json_double(struct buffer *out, double value, int decimals)
 {
 	separate(out);
-	buffer_format(out, "%.*f", decimals, value);
+	/* many readers refuse digits without a point or exponent that pass 64 bits, or 2^53 */
+	if (fabs(value) > EXACT_MAX)
+		buffer_format(out, "%.17g", value);
+	else
+		buffer_format(out, "%.*f", decimals, value);
 }
 
 void json_bool(struct buffer *out, bool value)

@@ -21,7 +21,7 @@ void json_text(struct buffer *out, const char *text); /* NULL is null */
 void json_bytes(struct buffer *out, struct bytes text);
 void json_int(struct buffer *out, int64_t value);
 void json_uint(struct buffer *out, uint64_t value);
-void json_double(struct buffer *out, double value, int decimals);
+void json_double(struct buffer *out, double value, int decimals); /* beyond 2^53 with exponent */
 void json_bool(struct buffer *out, bool value);
 void json_nothing(struct buffer *out);
 

@@ -283,7 +283,7 @@ static uint32_t pool_take(struct flow_table *table, unsigned class, uint32_t sha
 	uint32_t ref = pool->free[class];
 	struct block *block;
 
-	if (budget->sketch_bytes + bytes > budget->sketch_bytes_max)
+	if (flow_budget_sketch_bytes(budget) + bytes > budget->sketch_bytes_max)
 		return NO_BLOCK;
 	if (ref != NO_BLOCK) {
 		block = block_at(table, ref);
@@ -298,7 +298,7 @@ static uint32_t pool_take(struct flow_table *table, unsigned class, uint32_t sha
 		pool->used += bytes;
 		block = block_at(table, ref);
 	}
-	budget->sketch_bytes += bytes;
+	budget->sketch_bytes_taken += bytes;
 	table->shares[shard].sketch_bytes += bytes;
 	block->is_registers = class == CLASS_REGISTERS;
 	block->count = 0;
@@ -512,8 +512,10 @@ void flow_table_destroy(struct flow_table *table)
 	if (table == NULL)
 		return;
 	for (unsigned i = 0; i < table->budgets->shards; i++) {
-		table->budgets->shard[i].flows -= table->shares[i].flows;
-		table->budgets->shard[i].sketch_bytes -= table->shares[i].sketch_bytes;
+		struct flow_budget *budget = &table->budgets->shard[i];
+
+		atomic_fetch_add(&budget->flows_returned, table->shares[i].flows);
+		atomic_fetch_add(&budget->sketch_bytes_returned, table->shares[i].sketch_bytes);
 	}
 	flow_table_seal(table);
 	for (unsigned i = 0; i < FLOW_FAMILIES; i++) {
@@ -793,12 +795,12 @@ bool flow_table_count(struct flow_table *table, const struct flow_key *key, uint
 		update_entry(table, likely, update);
 		return true;
 	}
-	entry = entry_of(table, key, hash, budget->flows < budget->flows_max, &is_new);
+	entry = entry_of(table, key, hash, flow_budget_flows(budget) < budget->flows_max, &is_new);
 	if (entry == NULL) {
 		count_overflow(table, key, update);
 		return false;
 	}
-	budget->flows += is_new;
+	budget->flows_taken += is_new;
 	table->shares[update->shard].flows += is_new;
 	update_entry(table, entry, update);
 	return true;

@@ -5,10 +5,11 @@
  * a shard that has reached its limit counts further packets under an overflow flow, which keeps
  * class, IP version and protocol. The memory of destination sketches is bounded too.
  *
- * Threads: one at a time.
+ * Threads: one at a time; a table may be destroyed while others of the same budgets count.
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -103,21 +104,38 @@ struct flow_update {
 	const void *context;
 };
 
-/** Limits of one shard, over all open minutes. Shards never share: what one overflows is its own. */
+/**
+ * Limits of one shard, over all open minutes. Shards never share: what one overflows is its own.
+ * The counting thread takes; whoever destroys a table gives back.
+ */
 struct flow_budget {
 	size_t flows_max;
-	size_t flows; /* in all tables of this budget */
+	size_t flows_taken;
+	atomic_size_t flows_returned;
 	size_t sketch_bytes_max;
-	size_t sketch_bytes;
+	size_t sketch_bytes_taken;
+	atomic_size_t sketch_bytes_returned;
 };
+
+static inline size_t flow_budget_flows(const struct flow_budget *budget)
+{
+	return budget->flows_taken -
+	       atomic_load_explicit(&budget->flows_returned, memory_order_relaxed);
+}
+
+static inline size_t flow_budget_sketch_bytes(const struct flow_budget *budget)
+{
+	return budget->sketch_bytes_taken -
+	       atomic_load_explicit(&budget->sketch_bytes_returned, memory_order_relaxed);
+}
 
 /** What the tables of one worker share. `shard` is owned by whoever made it. */
 struct flow_budgets {
 	uint64_t secret; /* random: nobody outside can build colliding keys */
 	unsigned shards;
 	struct flow_budget *shard;
-	size_t flows_expected
-		[FLOW_FAMILIES]; /* of the last table: the next one begins that large */
+	/* the last table's: the next one begins that large */
+	atomic_size_t flows_expected[FLOW_FAMILIES];
 	bool is_out_of_memory; /* a packet could not be counted at all: the books no longer balance */
 };
 

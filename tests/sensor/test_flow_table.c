@@ -40,8 +40,8 @@ static struct scene *scene_create(uint64_t secret, size_t flows_max, size_t sket
 static void scene_destroy(struct scene *scene)
 {
 	flow_table_destroy(scene->table);
-	assert_int_equal(scene->budget.flows, 0); /* all was given back */
-	assert_int_equal(scene->budget.sketch_bytes, 0);
+	assert_int_equal(flow_budget_flows(&scene->budget), 0); /* all was given back */
+	assert_int_equal(flow_budget_sketch_bytes(&scene->budget), 0);
 	arena_fini(&scene->arena);
 	free(scene);
 }
@@ -310,7 +310,7 @@ static void test_flow_table_packets_of_a_flow_add_up(void **state)
 	assert_int_equal(entries[1]->last_us, 900);
 	assert_int_equal(destinations_of(scene, entries[1]), 2);
 	assert_int_equal(flow_table_flows(scene->table), 2);
-	assert_int_equal(scene->budget.flows, 2);
+	assert_int_equal(flow_budget_flows(&scene->budget), 2);
 	free(entries);
 	scene_destroy(scene);
 }
@@ -428,7 +428,7 @@ static void test_flow_table_sketch_memory_used_up_saturates(void **state)
 	assert_true(found < real);
 	assert_true(saturated > 0);
 	assert_true(flow_table_sketch_overflow(scene->table) >= real - found);
-	assert_true(scene->budget.sketch_bytes <= scene->budget.sketch_bytes_max);
+	assert_true(flow_budget_sketch_bytes(&scene->budget) <= scene->budget.sketch_bytes_max);
 	free(sketch);
 	free(entries);
 	scene_destroy(scene);
@@ -569,7 +569,7 @@ static void test_flow_table_sums_beyond_an_entry_go_on(void **state)
 	}
 	assert_int_equal(packets, PACKETS);
 	assert_int_equal(bytes, (uint64_t)PACKETS * UINT32_MAX);
-	assert_int_equal(scene->budget.flows, 2); /* the limit counts flows */
+	assert_int_equal(flow_budget_flows(&scene->budget), 2); /* the limit counts flows */
 	free(entries);
 	scene_destroy(scene);
 }

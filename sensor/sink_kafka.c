@@ -22,7 +22,7 @@
 #define STALL_LIMIT_S	   300	 /* and so long once connected */
 #define LIVE_TRY_MS	   3000	 /* live: one question whether a broker is there */
 #define LIVE_DRAIN_S	   10	 /* SIGTERM to exit is 15 s; capture needs its share */
-#define CLOSE_WAIT_S	   4	 /* for the sending thread to see that it is to end */
+#define CLOSE_WAIT_MS	   4000	 /* for the sending thread to see that it is to end */
 #define WAITING_SAID_S	   60	 /* how often a log tells that it still waits */
 #define REPLAY_QUEUE_BYTES (64u << 20)
 #define TRANSACTION_ENTRIES                                                                        \
@@ -351,7 +351,7 @@ static int kafka_finish(struct sink *sink, struct message *msg)
 static void kafka_close(struct sink *sink)
 {
 	struct kafka_sink *kafka = (struct kafka_sink *)sink;
-	int64_t deadline_s = timing_now_s() + CLOSE_WAIT_S;
+	int64_t deadline_ms = timing_now_ms() + CLOSE_WAIT_MS;
 	bool is_running;
 
 	pthread_mutex_lock(&kafka->lock);
@@ -359,7 +359,7 @@ static void kafka_close(struct sink *sink)
 	if (kafka->rc == 0 && kafka->is_started)
 		kafka->rc = FAIL_STOPPED;
 	pthread_cond_broadcast(&kafka->changed);
-	while (kafka->is_started && timing_now_s() < deadline_s)
+	while (kafka->is_started && timing_now_ms() < deadline_ms)
 		wait_a_little(kafka);
 	is_running = kafka->is_started;
 	pthread_mutex_unlock(&kafka->lock);

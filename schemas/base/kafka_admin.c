@@ -48,6 +48,16 @@ int kafka_check_settings(const struct kafka_settings *settings, struct message *
 	return 0;
 }
 
+/* How long one question may take: a negative time would mean for ever. */
+static int try_ms_until(int64_t deadline)
+{
+	int64_t left_ms = deadline - timing_now_ms();
+
+	if (left_ms < 1)
+		return 1;
+	return left_ms < METADATA_TRY_MS ? (int)left_ms : METADATA_TRY_MS;
+}
+
 /* Asks for a topic's metadata until it is there or time is up. */
 static int partitions_of(rd_kafka_t *client, const char *brokers, const char *topic,
 	int64_t deadline, uint32_t *out, struct message *msg)
@@ -60,7 +70,7 @@ static int partitions_of(rd_kafka_t *client, const char *brokers, const char *to
 	do {
 		const struct rd_kafka_metadata *metadata;
 		rd_kafka_resp_err_t err =
-			rd_kafka_metadata(client, 0, handle, &metadata, METADATA_TRY_MS);
+			rd_kafka_metadata(client, 0, handle, &metadata, try_ms_until(deadline));
 
 		if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
 			reason = rd_kafka_err2str(err);

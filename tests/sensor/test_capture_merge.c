@@ -30,6 +30,7 @@ struct scene {
 	size_t frames;
 	size_t batches;
 	bool is_damaged;
+	bool has_broken_off;
 	int rc;
 	struct message msg;
 	char said[SAID_BYTES]; /* on standard error */
@@ -115,6 +116,7 @@ static void read_files(struct scene *scene, const char *filter)
 		while ((scene->rc = capture_merge_fill(merge, batch)) > 0)
 			take_frames(scene, batch);
 		scene->is_damaged = capture_merge_is_damaged(merge);
+		scene->has_broken_off = capture_merge_has_broken_off(merge);
 		capture_merge_close(merge);
 	}
 	frame_batch_fini(batch);
@@ -342,7 +344,78 @@ static void test_merge_damage_ends_one_file_and_not_the_others(void **state)
 
 	assert_marks(scene, "babb");
 	assert_true(scene->is_damaged);
+	assert_false(scene->has_broken_off); /* a file's end is its end */
 	assert_said(scene, 0, 24 + 36, "record of 36 bytes is cut after 35");
+	scene_destroy(scene);
+}
+
+/* Reads the bytes through a pipe beside a whole file. */
+static void act_on_pipe(struct scene *scene, struct built_file *file, bool as_standard_input)
+{
+	int standard_input = dup(STDIN_FILENO);
+	char path[PATH_BYTES];
+	int ends[2];
+
+	ADD_PCAP(scene, 1, 'b', 0, 2, 4);
+	ADD_PCAP(scene, 1, 'p', 0); /* its place is the pipe's */
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(
+		write(ends[1], file->bytes.data, file->bytes.size), (ssize_t)file->bytes.size);
+	close(ends[1]);
+	snprintf(path, sizeof(path), "/dev/fd/%d", ends[0]);
+	if (as_standard_input)
+		assert_true(dup2(ends[0], STDIN_FILENO) >= 0);
+	scene->names[1] = as_standard_input ? "-" : path;
+
+	act(scene, NULL);
+
+	assert_true(dup2(standard_input, STDIN_FILENO) >= 0);
+	close(standard_input);
+	close(ends[0]);
+	buffer_fini(&file->bytes);
+}
+
+static void assert_pipe_breaks_off(size_t bytes_less, bool expected)
+{
+	for (unsigned way = 0; way < 2; way++) {
+		struct scene *scene = scene_create();
+		struct built_file file = { 0 };
+
+		put_pcap_header(&file, PCAP_MICROSECONDS, 1);
+		put_pcap_record(&file, 1, 0, 'a', 20);
+		put_pcap_record(&file, 3, 0, 'a', 20);
+		file.bytes.size -= bytes_less;
+		act_on_pipe(scene, &file, way == 0);
+
+		assert_int_equal(scene->has_broken_off, expected);
+		assert_int_equal(scene->is_damaged, expected);
+		scene_destroy(scene);
+	}
+}
+
+static void test_merge_pipe_that_is_cut_has_broken_off(void **state)
+{
+	(void)state;
+	assert_pipe_breaks_off(0, false);
+	assert_pipe_breaks_off(1, true);
+	assert_pipe_breaks_off(36, false); /* between records: the end of the input is the end */
+	assert_pipe_breaks_off(2 * 36, false);
+	assert_pipe_breaks_off(2 * 36 + 1, true);  /* in the file header */
+	assert_pipe_breaks_off(2 * 36 + 24, true); /* nothing came */
+}
+
+static void test_merge_pipe_with_frames_that_cannot_be_judged_has_not_broken_off(void **state)
+{
+	struct scene *scene = scene_create();
+	struct built_file file = { 0 };
+
+	(void)state;
+	put_pcap_header(&file, PCAP_MICROSECONDS, LINKTYPE_UNKNOWN);
+	put_pcap_record(&file, 1, 0, 'a', 20);
+	act_on_pipe(scene, &file, true);
+
+	assert_true(scene->is_damaged);
+	assert_false(scene->has_broken_off);
 	scene_destroy(scene);
 }
 
@@ -577,6 +650,9 @@ int main(void)
 		cmocka_unit_test(test_merge_more_files_than_stay_open_are_merged_the_same),
 		cmocka_unit_test(test_merge_trouble_among_many_files_is_said_once),
 		cmocka_unit_test(test_merge_damage_ends_one_file_and_not_the_others),
+		cmocka_unit_test(test_merge_pipe_that_is_cut_has_broken_off),
+		cmocka_unit_test(
+			test_merge_pipe_with_frames_that_cannot_be_judged_has_not_broken_off),
 		cmocka_unit_test(test_merge_what_is_no_capture_is_named_and_left_out),
 		cmocka_unit_test(test_merge_missing_file_and_folder_are_named),
 		cmocka_unit_test(test_merge_unknown_linktype_is_said_once_and_its_frames_yielded),

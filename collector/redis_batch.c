@@ -1,10 +1,13 @@
 /*
  * Minutes are first rolled up to hours and days here, so that the script touches each key once a
  * batch. Counters come sorted by dimension, bucket and label, so those of one hash lie together:
- * each hash costs a read and a write per batch, however many labels it holds.
+ * each hash costs a read and a write per batch, however many labels it holds. The actors of a counter
+ * go with it in both forms that the script may need: the words of a small sketch, ready to be stored,
+ * and the elements for a sketch that has a key of its own.
  */
 #include "collector/redis_batch.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,18 +15,26 @@
 #include <xxhash.h>
 
 #include "collector/hyperloglog.h"
-#include "schemas/base/json.h"
+#include "collector/redis_place.h"
 
-#define BLOCK_BYTES 64	 /* "service:backscatter:icmp6:1023" */
-#define PFADD_MAX   1000 /* more actors of one counter go as a finished sketch */
+#define FIELDS_MAX   1000 /* counters an operation: Lua's unpack reaches about 8,000 values */
+#define ELEMENTS_MAX 1000 /* more actors of one counter go as a finished sketch */
+
+static_assert(ELEMENTS_MAX * sizeof(uint64_t) < HYPERLOGLOG_BYTES,
+	"the script tells elements from a sketch by their size");
 
 struct builder {
 	struct redis_batch *batch;
 	struct tally *tally;
 	const char *prefix;
 	const struct redis_lifetimes *lifetimes;
-	struct count_map known; /* hash of a key's text → its number */
-	enum period period;	/* being built */
+	struct count_map known;	    /* hash of a key's text → its number */
+	enum period period;	    /* being built */
+	uint64_t *keys;		    /* counters of the period, ascending */
+	struct tally_actor *actors; /* those of the counters, in the same order, each once */
+	size_t actor_count;
+	struct redis_words elements; /* of the block being built */
+	struct buffer word;	     /* an argument in the making */
 	bool failed;
 };
 
@@ -124,116 +135,7 @@ static void plain_op(struct builder *b, char letter, const char *name, char type
 	target(b, redis_key(key, b->prefix, 0, name), type, 0);
 }
 
-/* ---- counters ---- */
-
-static bool has_blocks(enum dimension dimension)
-{
-	return dimension == DIM_SERVICE || dimension == DIM_ASN;
-}
-
-static void block_name(char *out, size_t size, const struct tally_key *key)
-{
-	char protocol[PROTOCOL_TEXT_BYTES];
-
-	if (key->dimension == DIM_SERVICE)
-		snprintf(out, size, "service:%s:%s:%d", role_name(tally_service_role(key->label)),
-			protocol_name(tally_service_protocol(key->label), protocol),
-			tally_service_port(key->label) >> REDIS_BLOCK_BITS);
-	else if (key->dimension == DIM_ASN)
-		snprintf(out, size, "asn:%u", key->label >> REDIS_BLOCK_BITS);
-	else
-		snprintf(out, size, "%s", tally_dimension_name(key->dimension));
-}
-
-static void field_word(struct builder *b, const struct tally_key *key)
-{
-	char text[LABEL_TEXT_BYTES];
-
-	if (key->dimension == DIM_SERVICE)
-		redis_words_int(&b->batch->ops, tally_service_port(key->label));
-	else
-		text_word(b, tally_label(b->tally, key->dimension, key->label, text));
-}
-
-static bool same_hash(uint64_t a, uint64_t b)
-{
-	struct tally_key x = tally_unpack(a), y = tally_unpack(b);
-	char name_x[BLOCK_BYTES], name_y[BLOCK_BYTES];
-
-	if (x.dimension != y.dimension || x.bucket_s != y.bucket_s)
-		return false;
-	if (!has_blocks(x.dimension))
-		return true;
-	block_name(name_x, sizeof(name_x), &x);
-	block_name(name_y, sizeof(name_y), &y);
-	return strcmp(name_x, name_y) == 0;
-}
-
-static void add_hash(struct builder *b, struct count_map *sums, const uint64_t *keys, size_t count,
-	const char block[BLOCK_BYTES])
-{
-	struct tally_key first = tally_unpack(keys[0]);
-	char name[REDIS_KEY_BYTES];
-
-	for (unsigned what = 0; what < 2; what++) {
-		snprintf(name, sizeof(name), "%s:%s", what == 0 ? "packets" : "bytes", block);
-		period_op(b, 'H', first.bucket_s, name, 'h');
-		count_word(b, count);
-		for (size_t i = 0; i < count; i++) {
-			const struct tally_value *value = count_map_at(sums, keys[i]);
-			struct tally_key key = tally_unpack(keys[i]);
-
-			field_word(b, &key);
-			number_word(b, what == 0 ? value->packets : value->bytes);
-		}
-	}
-}
-
-/* The names of a bucket's block hashes, so that readers find them. */
-static void add_block_names(struct builder *b, const uint64_t *keys, size_t count)
-{
-	char block[BLOCK_BYTES], last[BLOCK_BYTES] = "";
-	size_t names = 0;
-
-	for (unsigned pass = 0; pass < 2; pass++) { /* count, then name */
-		if (pass == 1 && names == 0)
-			return;
-		if (pass == 1) {
-			period_op(b, 'S', tally_unpack(keys[0]).bucket_s, "blocks", 'e');
-			count_word(b, names);
-			last[0] = '\0';
-		}
-		for (size_t i = 0; i < count; i++) {
-			struct tally_key key = tally_unpack(keys[i]);
-
-			block_name(block, sizeof(block), &key);
-			if (strcmp(block, last) == 0)
-				continue;
-			memcpy(last, block, sizeof(last));
-			names += pass == 0;
-			if (pass == 1)
-				text_word(b, block);
-		}
-	}
-}
-
-static void add_blocks(struct builder *b, const uint64_t *keys, size_t count)
-{
-	for (size_t i = 0; i < count;) {
-		struct tally_key first = tally_unpack(keys[i]);
-		size_t end = i + 1;
-
-		for (; end < count; end++) {
-			struct tally_key key = tally_unpack(keys[end]);
-
-			if (key.dimension != first.dimension || key.bucket_s != first.bucket_s)
-				break;
-		}
-		if (has_blocks(first.dimension))
-			add_block_names(b, &keys[i], end - i);
-		i = end;
-	}
-}
+/* ---- counters of the period ---- */
 
 static uint64_t rolled_up(const struct builder *b, uint64_t packed)
 {
@@ -243,7 +145,7 @@ static uint64_t rolled_up(const struct builder *b, uint64_t packed)
 	return tally_pack(&key);
 }
 
-static int roll_up(const struct builder *b, struct count_map *sums)
+static int roll_up_counters(struct builder *b, struct count_map *sums)
 {
 	const struct tally_value *value;
 	size_t cursor = 0;
@@ -258,38 +160,10 @@ static int roll_up(const struct builder *b, struct count_map *sums)
 		sum->packets += value->packets;
 		sum->bytes += value->bytes;
 	}
-	return rc;
-}
-
-static int add_counters(struct builder *b)
-{
-	struct count_map sums = { 0 };
-	char block[BLOCK_BYTES];
-	uint64_t *keys = NULL;
-	int rc = roll_up(b, &sums);
-
 	if (rc == 0)
-		keys = count_map_keys(&sums);
-	for (size_t i = 0; keys != NULL && i < sums.count;) {
-		struct tally_key key = tally_unpack(keys[i]);
-		size_t end = i + 1;
-
-		while (end < sums.count && same_hash(keys[i], keys[end]))
-			end++;
-		block_name(block, sizeof(block), &key);
-		add_hash(b, &sums, &keys[i], end - i, block);
-		i = end;
-	}
-	if (keys != NULL)
-		add_blocks(b, keys, sums.count);
-	else
-		rc = -ENOMEM;
-	free(keys);
-	count_map_fini(&sums);
-	return rc;
+		b->keys = count_map_keys(sums);
+	return rc != 0 ? rc : b->keys != NULL ? 0 : -ENOMEM;
 }
-
-/* ---- actors ---- */
 
 static int compare_actors(const void *a, const void *b)
 {
@@ -298,38 +172,6 @@ static int compare_actors(const void *a, const void *b)
 	if (x->key != y->key)
 		return x->key < y->key ? -1 : 1;
 	return x->actor < y->actor ? -1 : x->actor > y->actor;
-}
-
-static void add_sketch(struct builder *b, const struct tally_actor *actors, size_t count)
-{
-	uint8_t hll[HYPERLOGLOG_BYTES];
-
-	hyperloglog_init(hll);
-	for (size_t i = 0; i < count; i++)
-		hyperloglog_add(hll, &actors[i].actor, sizeof(actors[i].actor));
-	redis_words_add(&b->batch->ops, hll, sizeof(hll));
-}
-
-static void add_actor_group(struct builder *b, const struct tally_actor *actors, size_t count)
-{
-	struct tally_key key = tally_unpack(actors[0].key);
-	char label[LABEL_TEXT_BYTES], name[REDIS_KEY_BYTES];
-	const char *text = tally_label(b->tally, key.dimension, key.label, label);
-
-	if (key.dimension == DIM_SERVICE)
-		snprintf(name, sizeof(name), "actors:service:%s:%s",
-			role_name(tally_service_role(key.label)), text);
-	else
-		snprintf(name, sizeof(name), "actors:%s:%s", tally_dimension_name(key.dimension),
-			text);
-	period_op(b, count > PFADD_MAX ? 'D' : 'P', key.bucket_s, name, 's');
-	if (count > PFADD_MAX) {
-		add_sketch(b, actors, count);
-		return;
-	}
-	count_word(b, count);
-	for (size_t i = 0; i < count; i++)
-		redis_words_add(&b->batch->ops, &actors[i].actor, sizeof(actors[i].actor));
 }
 
 /* Pairs of (counter, actor) sorted, each once; from minute to minute an actor comes again. */
@@ -344,27 +186,238 @@ static size_t sort_pairs(struct tally_actor *actors, size_t count)
 	return kept;
 }
 
-static int add_actors(struct builder *b)
+static int roll_up_actors(struct builder *b)
 {
 	size_t count = b->tally->actor_count;
-	struct tally_actor *actors = malloc((count + 1) * sizeof(*actors));
 
-	if (actors == NULL)
+	b->actors = malloc((count + 1) * sizeof(*b->actors));
+	if (b->actors == NULL)
 		return -ENOMEM;
 	for (size_t i = 0; i < count; i++)
-		actors[i] = (struct tally_actor){ rolled_up(b, b->tally->actors[i].key),
+		b->actors[i] = (struct tally_actor){ rolled_up(b, b->tally->actors[i].key),
 			b->tally->actors[i].actor };
-	count = count > 0 ? sort_pairs(actors, count) : 0;
-	for (size_t i = 0; i < count;) {
-		size_t end = i + 1;
-
-		while (end < count && actors[end].key == actors[i].key)
-			end++;
-		add_actor_group(b, &actors[i], end - i);
-		i = end;
-	}
-	free(actors);
+	b->actor_count = count > 0 ? sort_pairs(b->actors, count) : 0;
 	return 0;
+}
+
+/* ---- actors of one counter: an argument of the script, its forms are in apply.lua ---- */
+
+struct element {
+	uint64_t actor;
+	struct hyperloglog_place place;
+};
+
+/* By register, the greatest rank first. */
+static int compare_elements(const void *a, const void *b)
+{
+	const struct element *x = a, *y = b;
+
+	if (x->place.index != y->place.index)
+		return x->place.index < y->place.index ? -1 : 1;
+	if (x->place.rank != y->place.rank)
+		return x->place.rank > y->place.rank ? -1 : 1;
+	return x->actor < y->actor ? -1 : x->actor > y->actor;
+}
+
+/* Keeps one element for each register: the others would not change a sketch. */
+static size_t elements_of(struct element *out, const struct tally_actor *actors, size_t count)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < count; i++)
+		out[i] = (struct element){ actors[i].actor,
+			hyperloglog_place_of(&actors[i].actor, sizeof(actors[i].actor)) };
+	if (count > 1)
+		qsort(out, count, sizeof(*out), compare_elements);
+	for (size_t i = 0; i < count; i++)
+		if (kept == 0 || out[kept - 1].place.index != out[i].place.index)
+			out[kept++] = out[i];
+	return kept;
+}
+
+static void append_sketch(struct buffer *word, const struct tally_actor *actors, size_t count)
+{
+	uint8_t hll[HYPERLOGLOG_BYTES];
+
+	hyperloglog_init(hll);
+	for (size_t i = 0; i < count; i++)
+		hyperloglog_add(hll, &actors[i].actor, sizeof(actors[i].actor));
+	buffer_append(word, hll, sizeof(hll));
+}
+
+/* "PACKETS BYTES WORDS"; no words when there are too many, or no actors. */
+static void counter_word(struct builder *b, const struct tally_value *value,
+	const struct element *elements, size_t count)
+{
+	char word[HYPERLOGLOG_WORD_BYTES];
+
+	buffer_clear(&b->word);
+	buffer_format(&b->word, "%" PRIu64 " %" PRIu64 " ", value->packets, value->bytes);
+	for (size_t i = 0; count <= HYPERLOGLOG_WORDS_MAX && i < count; i++) {
+		hyperloglog_word(elements[i].place, word);
+		buffer_append(&b->word, word, sizeof(word));
+	}
+	redis_words_add(&b->batch->ops, b->word.data, b->word.size);
+	b->failed |= b->word.failed;
+}
+
+/* Adds the counter's word to the operation, and its elements to those of the block. */
+static void counter_words(struct builder *b, const struct tally_value *value,
+	const struct tally_actor *actors, size_t count)
+{
+	struct element elements[ELEMENTS_MAX];
+
+	buffer_clear(&b->word);
+	if (count > ELEMENTS_MAX) {
+		append_sketch(&b->word, actors, count);
+		redis_words_add(&b->elements, b->word.data, b->word.size);
+		counter_word(b, value, NULL, count);
+		return;
+	}
+	count = elements_of(elements, actors, count);
+	for (size_t i = 0; i < count; i++)
+		buffer_append(&b->word, &elements[i].actor, sizeof(elements[i].actor));
+	redis_words_add(&b->elements, b->word.data, b->word.size);
+	b->failed |= b->word.failed;
+	counter_word(b, value, elements, count);
+}
+
+/* ---- counters of one hash ---- */
+
+static void append_words(struct redis_words *to, const struct redis_words *from)
+{
+	size_t start = 0;
+
+	for (size_t i = 0; i < from->count; i++) {
+		redis_words_add(to, from->bytes.data + start, from->ends[i] - start);
+		start = from->ends[i];
+	}
+	to->failed |= from->failed;
+}
+
+/* The hashes of a block: one of counters, or three when its fields are for people to read. */
+static void block_targets(struct builder *b, int64_t start_s, enum dimension dimension,
+	const struct redis_place *place)
+{
+	static const char *const plain[] = { "packets", "bytes", "sketches" };
+	static const char *const filed[] = { "counters" };
+	bool has_blocks = redis_place_has_blocks(dimension);
+	size_t count = has_blocks ? 1 : 3;
+	char name[REDIS_KEY_BYTES], key[REDIS_KEY_BYTES];
+
+	count_word(b, count);
+	for (size_t i = 0; i < count; i++) {
+		snprintf(name, sizeof(name), "%s:%s", has_blocks ? filed[i] : plain[i],
+			place->block);
+		redis_bucket_key(key, b->prefix, 0, period_name(b->period), start_s, name);
+		target(b, key, 'h', b->lifetimes->seconds[b->period]);
+	}
+	text_word(b, redis_bucket_key(
+			     key, b->prefix, 0, period_name(b->period), start_s, place->sketch));
+}
+
+/* Counters that lie together; `at` is where their actors begin. @return where they end */
+static size_t add_block(
+	struct builder *b, struct count_map *sums, const uint64_t *keys, size_t count, size_t at)
+{
+	struct tally_key key = tally_unpack(keys[0]);
+	struct redis_place place;
+
+	redis_place_of_key(&place, b->tally, b->period, &key);
+	op(b, 'C');
+	block_targets(b, key.bucket_s, key.dimension, &place);
+	count_word(b, count);
+	for (size_t i = 0; i < count; i++) {
+		key = tally_unpack(keys[i]);
+		redis_place_of_key(&place, b->tally, b->period, &key);
+		text_word(b, place.field);
+	}
+	redis_words_clear(&b->elements);
+	for (size_t i = 0; i < count; i++) {
+		size_t end = at;
+
+		while (end < b->actor_count && b->actors[end].key == keys[i])
+			end++;
+		counter_words(b, count_map_at(sums, keys[i]), &b->actors[at], end - at);
+		at = end;
+	}
+	append_words(&b->batch->ops, &b->elements);
+	return at;
+}
+
+static bool same_hash(const struct builder *b, uint64_t x, uint64_t y)
+{
+	struct tally_key left = tally_unpack(x), right = tally_unpack(y);
+
+	return left.bucket_s == right.bucket_s &&
+	       redis_place_block_id(b->period, &left) == redis_place_block_id(b->period, &right);
+}
+
+/* Names of block hashes of one bucket, so that readers find them. */
+static void add_block_names(struct builder *b, const uint64_t *keys, size_t count)
+{
+	struct redis_place place;
+	size_t names = 1;
+
+	for (size_t i = 1; i < count; i++)
+		names += !same_hash(b, keys[i - 1], keys[i]);
+	period_op(b, 'S', tally_unpack(keys[0]).bucket_s, "blocks", 'e');
+	count_word(b, names);
+	for (size_t i = 0; i < count; i++) {
+		struct tally_key key = tally_unpack(keys[i]);
+
+		if (i > 0 && same_hash(b, keys[i - 1], keys[i]))
+			continue;
+		redis_place_of_key(&place, b->tally, b->period, &key);
+		text_word(b, place.block);
+	}
+}
+
+static void add_blocks(struct builder *b, size_t count)
+{
+	for (size_t i = 0, end; i < count; i = end) {
+		struct tally_key first = tally_unpack(b->keys[i]);
+
+		for (end = i + 1; end < count; end++) {
+			struct tally_key key = tally_unpack(b->keys[end]);
+
+			if (key.dimension != first.dimension || key.bucket_s != first.bucket_s)
+				break;
+		}
+		if (redis_place_has_blocks(first.dimension))
+			add_block_names(b, &b->keys[i], end - i);
+	}
+}
+
+static void add_hashes(struct builder *b, struct count_map *sums)
+{
+	size_t at = 0;
+
+	for (size_t i = 0, end; i < sums->count; i = end) {
+		for (end = i + 1; end < sums->count && end - i < FIELDS_MAX; end++)
+			if (!same_hash(b, b->keys[i], b->keys[end]))
+				break;
+		at = add_block(b, sums, &b->keys[i], end - i, at);
+	}
+}
+
+static int add_counters(struct builder *b)
+{
+	struct count_map sums = { 0 };
+	int rc = roll_up_counters(b, &sums);
+
+	if (rc == 0)
+		rc = roll_up_actors(b);
+	if (rc == 0) {
+		add_hashes(b, &sums);
+		add_blocks(b, sums.count);
+	}
+	free(b->keys);
+	free(b->actors);
+	b->keys = NULL;
+	b->actors = NULL;
+	count_map_fini(&sums);
+	return rc;
 }
 
 static void add_as_names(struct builder *b)
@@ -534,8 +587,6 @@ int redis_batch_build(struct redis_batch *batch, struct tally *tally, const char
 	for (b.period = PERIOD_MINUTE; rc == 0 && b.period < PERIOD_COUNT; b.period++) {
 		rc = add_counters(&b);
 		if (rc == 0)
-			rc = add_actors(&b);
-		if (rc == 0)
 			rc = add_buckets(&b);
 	}
 	add_as_names(&b);
@@ -543,6 +594,8 @@ int redis_batch_build(struct redis_batch *batch, struct tally *tally, const char
 		add_ledger(&b, &tally->ledgers[i]);
 	add_poison(&b, partition);
 	count_map_fini(&b.known);
+	buffer_fini(&b.word);
+	redis_words_fini(&b.elements);
 	if (rc == 0 && (b.failed || batch->keys.failed || batch->ops.failed || batch->types.failed))
 		rc = -ENOMEM;
 	return rc;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "apply_lua.h" /* made from apply.lua */
+#include "collector/hyperloglog.h"
 #include "schemas/base/log.h"
 #include "schemas/base/versions.h"
 
@@ -391,6 +392,7 @@ static enum apply_outcome outcome_of(
 	if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 3) {
 		const char *kind = strcmp(word, "wrongtype") == 0   ? "is a"
 				   : strcmp(word, "notnumber") == 0 ? "holds no number in"
+				   : strcmp(word, "notsketch") == 0 ? "holds no sketch in"
 								    : "would pass 2^53 in";
 
 		message_set(msg,
@@ -507,26 +509,56 @@ int redis_store_members(struct redis_store *store, const char *key, const char *
 	return 0;
 }
 
-int redis_store_union_count(struct redis_store *store, const struct redis_words *keys,
-	uint64_t *out, struct message *msg)
-{
-	struct arguments arguments;
-	redisReply *reply;
-	int rc = -ENOMEM;
+/* The form in which a label's registers are: words, or the mark that they have a key of their own. */
+#define FULL_MARK "+" /* apply.lua: FULL */
 
-	*out = 0;
-	if (keys->count == 0)
+/* The words of a field: all of it, or what stands behind "PACKETS BYTES ". */
+static struct bytes words_of(struct bytes value)
+{
+	const uint8_t *space = memrchr(value.data, ' ', value.size);
+
+	if (space == NULL)
+		return value;
+	return (struct bytes){ space + 1, (size_t)(value.data + value.size - space - 1) };
+}
+
+static int merge_reply(struct redis_store *store, const redisReply *reply,
+	const struct redis_sketch_place *place, bool is_field, uint8_t *hll, struct message *msg)
+{
+	struct bytes value = { (const uint8_t *)reply->str, reply->len };
+	int rc;
+
+	if (reply->type != REDIS_REPLY_STRING)
 		return 0;
-	if (arguments_init(&arguments, keys->count + 1)) {
-		argument(&arguments, "PFCOUNT");
-		argument_words(&arguments, keys);
-		rc = run(store, arguments.argc, arguments.argv, arguments.sizes, &reply, msg);
-		if (rc == 0) {
-			*out = (uint64_t)reply->integer;
-			freeReplyObject(reply);
-		}
+	if (is_field)
+		value = words_of(value);
+	if (is_field && value.size == 1 && memcmp(value.data, FULL_MARK, 1) == 0)
+		return 0;
+	rc = is_field ? hyperloglog_merge_words(hll, value) : hyperloglog_merge(hll, value);
+	if (rc == 0)
+		return 0;
+	message_set(msg, "redis at %s: key %s holds no sketch%s%s", store->address,
+		is_field ? place->hash_key : place->sketch_key, is_field ? " in " : "",
+		is_field ? place->field : "");
+	return FAIL_CONFIG;
+}
+
+int redis_store_merge_sketch(struct redis_store *store, const struct redis_sketch_place *place,
+	uint8_t *hll, struct message *msg)
+{
+	const char *field[] = { "HGET", place->hash_key, place->field };
+	const char *whole[] = { "GET", place->sketch_key };
+	redisReply *reply;
+	int rc = 0;
+
+	for (unsigned i = 0; rc == 0 && i < 2; i++) {
+		rc = i == 0 ? run_texts(store, field, 3, &reply, msg)
+			    : run_texts(store, whole, 2, &reply, msg);
+		if (rc != 0)
+			break;
+		rc = merge_reply(store, reply, place, i == 0, hll, msg);
+		freeReplyObject(reply);
 	}
-	arguments_fini(&arguments);
 	return rc;
 }
 

@@ -80,8 +80,15 @@ int redis_store_hash(struct redis_store *store, const char *key, redis_pair_hand
 int redis_store_members(struct redis_store *store, const char *key, const char *type,
 	redis_pair_handler handler, void *context, struct message *msg) MUST_CHECK;
 
-/** PFCOUNT over the union of keys. */
-int redis_store_union_count(struct redis_store *store, const struct redis_words *keys,
-	uint64_t *out, struct message *msg) MUST_CHECK;
+/** Where the actors of one label and bucket are: a field of a hash, and a HyperLogLog. */
+struct redis_sketch_place {
+	const char *hash_key;
+	const char *field;
+	const char *sketch_key;
+};
+
+/** Adds what is stored there to a HyperLogLog (collector/hyperloglog.h); nothing is no error. */
+int redis_store_merge_sketch(struct redis_store *store, const struct redis_sketch_place *place,
+	uint8_t *hll, struct message *msg) MUST_CHECK;
 
 void redis_store_add_version(void);

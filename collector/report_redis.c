@@ -10,8 +10,7 @@
 #include <stdlib.h>
 
 #include "collector/hyperloglog.h"
-
-#define UNION_KEYS_MAX 2000 /* sketches united in one question */
+#include "collector/redis_place.h"
 
 struct tile {
 	enum period period;
@@ -33,7 +32,6 @@ struct loader {
 	enum dimension dimension;
 	unsigned role;
 	uint8_t protocol;
-	bool are_bytes;
 	int rc;
 };
 
@@ -179,38 +177,64 @@ static struct report_row *row_of(
 	return row;
 }
 
-static void add_field(void *context, const char *field, const char *value)
+static void add_packets(void *context, const char *field, const char *value)
 {
 	struct loader *loader = context;
-	char text[SERVICE_TEXT_BYTES];
+	struct report_row *row = row_of(loader, loader->dimension, loader->role, field);
+
+	if (row != NULL)
+		row->packets += strtoull(value, NULL, 10);
+}
+
+static void add_bytes(void *context, const char *field, const char *value)
+{
+	struct loader *loader = context;
+	struct report_row *row = row_of(loader, loader->dimension, loader->role, field);
+
+	if (row != NULL)
+		row->bytes += strtoull(value, NULL, 10);
+}
+
+/* A counter of a block: "PACKETS BYTES WORDS". */
+static void add_counter(void *context, const char *field, const char *value)
+{
+	struct loader *loader = context;
+	char text[SERVICE_TEXT_BYTES], *end;
 	const char *label = field;
 	struct report_row *row;
-	uint64_t amount = strtoull(value, NULL, 10);
 
 	if (loader->dimension == DIM_SERVICE)
 		label = service_text(loader->protocol, (int32_t)strtol(field, NULL, 10), text);
 	row = row_of(loader, loader->dimension, loader->role, label);
 	if (row == NULL)
 		return;
-	if (loader->are_bytes)
-		row->bytes += amount;
-	else
-		row->packets += amount;
+	row->packets += strtoull(value, &end, 10);
+	row->bytes += strtoull(end, NULL, 10);
 }
 
-static int load_hash(struct loader *loader, const char *block)
+static int load_hash(
+	struct loader *loader, const char *what, const char *block, redis_pair_handler handler)
 {
-	char key[REDIS_KEY_BYTES], name[REDIS_KEY_BYTES];
-	int rc = 0;
+	char key[REDIS_KEY_BYTES], name[REDIS_BLOCK_BYTES + 32];
+	int rc;
 
-	for (unsigned what = 0; rc == 0 && what < 2; what++) {
-		snprintf(name, sizeof(name), "%s:%s", what == 0 ? "packets" : "bytes", block);
-		redis_bucket_key(key, redis_store_prefix(loader->store), 0,
-			period_name(loader->tile.period), loader->tile.start_s, name);
-		loader->are_bytes = what == 1;
-		rc = redis_store_hash(loader->store, key, add_field, loader, loader->msg);
-	}
+	snprintf(name, sizeof(name), "%s:%s", what, block);
+	redis_bucket_key(key, redis_store_prefix(loader->store), 0,
+		period_name(loader->tile.period), loader->tile.start_s, name);
+	rc = redis_store_hash(loader->store, key, handler, loader, loader->msg);
 	return rc != 0 ? rc : loader->rc;
+}
+
+/* A dimension that has a hash of packets and one of bytes. */
+static int load_plain(struct loader *loader, enum dimension dimension)
+{
+	const char *name = tally_dimension_name(dimension);
+	int rc;
+
+	loader->dimension = dimension;
+	loader->role = 0;
+	rc = load_hash(loader, "packets", name, add_packets);
+	return rc != 0 ? rc : load_hash(loader, "bytes", name, add_bytes);
 }
 
 struct block_list {
@@ -233,30 +257,6 @@ static void keep_block(void *context, const char *text, const char *value)
 		list->count++;
 }
 
-/* "service:probe:tcp:0" or "asn:12": sets what the fields of that hash mean. */
-static bool parse_block(struct loader *loader, const char *block)
-{
-	char role[32], protocol[32];
-	int number;
-
-	if (strncmp(block, "asn:", 4) == 0) {
-		loader->dimension = DIM_ASN;
-		loader->role = 0;
-		return true;
-	}
-	if (sscanf(block, "service:%31[^:]:%31[^:]:", role, protocol) != 2)
-		return false;
-	number = protocol_number(protocol);
-	for (unsigned i = 0; i < ROLE_COUNT; i++)
-		if (number >= 0 && strcmp(role_name(i), role) == 0) {
-			loader->dimension = DIM_SERVICE;
-			loader->role = i;
-			loader->protocol = (uint8_t)number;
-			return true;
-		}
-	return false;
-}
-
 static int load_blocks(struct loader *loader)
 {
 	struct block_list blocks = { 0 };
@@ -266,9 +266,16 @@ static int load_blocks(struct loader *loader)
 	redis_bucket_key(key, redis_store_prefix(loader->store), 0,
 		period_name(loader->tile.period), loader->tile.start_s, "blocks");
 	rc = redis_store_members(loader->store, key, "set", keep_block, &blocks, loader->msg);
-	for (size_t i = 0; rc == 0 && i < blocks.count; i++)
-		if (parse_block(loader, blocks.items[i]))
-			rc = load_hash(loader, blocks.items[i]);
+	for (size_t i = 0; rc == 0 && i < blocks.count; i++) {
+		struct redis_block block;
+
+		if (!redis_block_parse(&block, blocks.items[i]))
+			continue;
+		loader->dimension = block.dimension;
+		loader->role = block.role;
+		loader->protocol = block.protocol;
+		rc = load_hash(loader, "counters", blocks.items[i], add_counter);
+	}
 	for (size_t i = 0; i < blocks.count; i++)
 		free(blocks.items[i]);
 	free(blocks.items);
@@ -285,13 +292,11 @@ static int load_tile(struct loader *loader, const struct tile *tile, enum dimens
 		enum dimension dimension = (enum dimension)i;
 
 		if ((only != DIM_COUNT && only != dimension && dimension != DIM_TOTAL) ||
-			dimension == DIM_SERVICE || dimension == DIM_ASN)
+			redis_place_has_blocks(dimension))
 			continue;
-		loader->dimension = dimension;
-		loader->role = 0;
-		rc = load_hash(loader, tally_dimension_name(dimension));
+		rc = load_plain(loader, dimension);
 	}
-	if (rc == 0 && (only == DIM_COUNT || only == DIM_SERVICE || only == DIM_ASN))
+	if (rc == 0 && (only == DIM_COUNT || redis_place_has_blocks(only)))
 		rc = load_blocks(loader);
 	return rc;
 }
@@ -473,10 +478,8 @@ static int load_minutes(struct loader *loader)
 		loader->report = &alone;
 		loader->bucket_s = tile.start_s;
 		loader->tile = tile;
-		loader->dimension = DIM_TOTAL;
-		loader->role = 0;
 		count_map_clear(&loader->known);
-		rc = load_hash(loader, "total");
+		rc = load_plain(loader, DIM_TOTAL);
 		if (alone.count > 0)
 			row = alone.rows[0];
 		report->minutes[report->minute_count] =
@@ -490,40 +493,39 @@ static int load_minutes(struct loader *loader)
 	return rc;
 }
 
-static void add_actor_key(struct loader *loader, struct redis_words *keys,
-	const struct report_row *row, const struct tile *tile)
+static int merge_actors(
+	struct loader *loader, const struct report_row *row, const struct tile *tile, uint8_t *hll)
 {
-	char name[LABEL_TEXT_BYTES + 64], key[REDIS_KEY_BYTES];
+	const char *prefix = redis_store_prefix(loader->store), *period = period_name(tile->period);
+	const char *what = redis_place_has_blocks(row->dimension) ? "counters" : "sketches";
+	char hash_key[REDIS_KEY_BYTES], sketch_key[REDIS_KEY_BYTES];
+	char name[REDIS_BLOCK_BYTES + 32], sketch[REDIS_SKETCH_BYTES + LABEL_TEXT_BYTES];
+	struct redis_place place;
+	struct redis_sketch_place at = { hash_key, place.field, sketch_key };
 
-	if (row->dimension == DIM_SERVICE)
-		snprintf(name, sizeof(name), "actors:service:%s:%s", role_name(row->role),
-			row->label);
-	else
-		snprintf(name, sizeof(name), "actors:%s:%s", tally_dimension_name(row->dimension),
-			row->label);
-	redis_bucket_key(key, redis_store_prefix(loader->store), 0, period_name(tile->period),
-		tile->start_s, name);
-	redis_words_text(keys, key);
+	if (!redis_place_of_label(&place, tile->period, row->dimension, row->role, row->label))
+		return 0; /* written by a later release */
+	snprintf(name, sizeof(name), "%s:%s", what, place.block);
+	redis_bucket_key(hash_key, prefix, 0, period, tile->start_s, name);
+	snprintf(sketch, sizeof(sketch), "%s%s", place.sketch, place.field);
+	redis_bucket_key(sketch_key, prefix, 0, period, tile->start_s, sketch);
+	return redis_store_merge_sketch(loader->store, &at, hll, loader->msg);
 }
 
 static int load_actors_of(struct loader *loader, struct report_row *row)
 {
-	struct redis_words keys = { 0 };
-	int rc;
+	struct tile alone = { loader->report->query.per, row->bucket_s };
+	bool is_alone = row->bucket_s != REPORT_ALL_BUCKETS;
+	uint8_t hll[HYPERLOGLOG_BYTES];
+	int rc = 0;
 
-	if (row->bucket_s != REPORT_ALL_BUCKETS) {
-		struct tile tile = { loader->report->query.per, row->bucket_s };
-
-		add_actor_key(loader, &keys, row, &tile);
-	}
-	for (size_t i = 0;
-		row->bucket_s == REPORT_ALL_BUCKETS && i < loader->tile_count && i < UNION_KEYS_MAX;
-		i++)
-		add_actor_key(loader, &keys, row, &loader->tiles[i]);
-	rc = keys.failed ? -ENOMEM
-			 : redis_store_union_count(loader->store, &keys, &row->actors, loader->msg);
+	hyperloglog_init(hll);
+	if (is_alone)
+		rc = merge_actors(loader, row, &alone, hll);
+	for (size_t i = 0; !is_alone && rc == 0 && i < loader->tile_count; i++)
+		rc = merge_actors(loader, row, &loader->tiles[i], hll);
 	row->has_actors = rc == 0;
-	redis_words_fini(&keys);
+	row->actors = hyperloglog_count(hll);
 	return rc;
 }
 

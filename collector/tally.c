@@ -5,6 +5,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "collector/hyperloglog.h"
+
 #define ACTOR_SEED    0x686f7368696d6935ULL /* fixed for ever: sketches in Redis hold these hashes */
 #define LABEL_BITS    32
 #define MINUTE_BITS   27 /* minutes since the epoch: to the year 2225 */
@@ -339,7 +341,8 @@ static void keep_as_name(struct tally *tally, const struct geo_answer *geo)
 void tally_flow(struct tally *tally, const struct origin *origin, const struct flow_record *flow,
 	const struct geo_answer *geo)
 {
-	uint64_t actor = XXH3_64bits_withSeed(flow->actor.data, flow->actor.size, ACTOR_SEED);
+	uint64_t actor = hyperloglog_element(
+		XXH3_64bits_withSeed(flow->actor.data, flow->actor.size, ACTOR_SEED));
 	uint32_t country = (uint32_t)((uint8_t)geo->country[0] << 8 | (uint8_t)geo->country[1]);
 	uint32_t protocol = (uint32_t)flow->ip_version << 8 | flow->protocol;
 	uint32_t sensor;

@@ -13,8 +13,11 @@
 #include <stdint.h>
 
 #define REDIS_KEY_BYTES 320
-#define REDIS_BLOCK_BITS                                                                           \
-	7 /* ports or AS numbers per hash: 128, so that Redis keeps it as a compact list */
+
+/* Ports or AS numbers per hash. 128: Redis keeps them as a compact list however many are met. A
+ * minute meets few of them, so that larger blocks cost less than many keys. */
+#define REDIS_BLOCK_BITS	7
+#define REDIS_MINUTE_BLOCK_BITS 13
 
 /** PREFIX:{SHARD}:NAME */
 const char *redis_key(

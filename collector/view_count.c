@@ -17,10 +17,18 @@
 #include "schemas/base/signals.h"
 #include "schemas/base/timing.h"
 
-#define POLL_MS	   100
-#define RETRY_S	   1
-#define VERIFY_S   5 /* a Redis that was emptied or restored heals so soon, also without traffic */
-#define ACTORS_MAX 1000000 /* pairs in a batch: bounds its memory and the script's arguments */
+#define POLL_MS	 100
+#define RETRY_S	 1
+#define VERIFY_S 5 /* a Redis that was emptied or restored heals so soon, also without traffic */
+
+/*
+ * What ends a batch beside its flows and its age: the script's time, because Redis serves nobody else
+ * meanwhile. Measured about 100 ms a call, at most 205 (six demo hours of 300,000 frames; 1,800 with
+ * 1,000,000 pairs and keys for every sketch). Ten times as many would not save Redis's time there;
+ * dense loads pay 1.3 s in place of 0.3 for 4 M flows.
+ */
+#define ACTORS_MAX   100000 /* pairs of counter and actor */
+#define COUNTERS_MAX 4000   /* by minute, dimension and label */
 
 /* One of our partitions. */
 struct count_partition {
@@ -276,6 +284,7 @@ static bool is_due(const struct count_view *view, const struct count_partition *
 	if (!partition->is_positioned || partition->next == partition->from)
 		return false;
 	return tally->flows >= view->batch_flows || tally->actor_count >= ACTORS_MAX ||
+	       tally->counters.count >= COUNTERS_MAX ||
 	       timing_now_s() - partition->since_s >= view->batch_s;
 }
 

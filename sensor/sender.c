@@ -5,7 +5,8 @@
  * - A crash inside a transaction: init_transactions of the next instance aborts it.
  * - A producer that is fenced, timed out or uncertain: a new one fences it, then the cursor says
  *   whether the entry is in. The cursor is read up to the end that uncommitted readers see.
- * - A topic made anew with another number of partitions: each new producer asks, and ends us.
+ * - A topic that gets another number of partitions: it is asked before each transaction, and
+ *   ends us.
  * - A second sensor of the same name: it has committed its own instance id to the cursor before
  *   anything else; whoever then reads a foreign id ends, the other goes on.
  */
@@ -60,24 +61,6 @@ static int read_cursor(struct sender *sender, struct message *msg)
 	return rc;
 }
 
-/* The number of partitions never changes: flows would lie where nobody looks for them. */
-static int check_partitions(const struct sender *sender, struct message *msg)
-{
-	const struct kafka_settings *kafka = &sender->options.kafka;
-	char name[TOPIC_NAME_BYTES];
-	uint32_t partitions;
-	int rc = kafka_partition_count(kafka, TOPIC_FLOWS, TOPIC_TIMEOUT_MS, &partitions, msg);
-
-	if (rc != 0 || partitions == sender->options.partitions)
-		return rc;
-	message_set(msg,
-		"topic %s has %u partitions, it had %u; the number never changes: use another "
-		"--topic-prefix",
-		topic_name(name, kafka->prefix, TOPIC_FLOWS), partitions,
-		sender->options.partitions);
-	return FAIL_FORMAT;
-}
-
 static int connect_producer(struct sender *sender, struct message *msg)
 {
 	int rc;
@@ -89,8 +72,6 @@ static int connect_producer(struct sender *sender, struct message *msg)
 	if (rc == 0)
 		rc = kafka_producer_init(
 			sender->producer, INIT_TIMEOUT_MS, sender->options.stop, msg);
-	if (rc == 0)
-		rc = check_partitions(sender, msg);
 	return rc != 0 ? rc : read_cursor(sender, msg);
 }
 
@@ -129,7 +110,7 @@ static int start_anew(struct sender *sender, struct message *msg)
 		log_info("starting anew with another producer reason=\"%s\"",
 			kafka_producer_error(sender->producer));
 		rc = connect_producer(sender, msg);
-		if (rc == FAIL_CONFIG || rc == FAIL_FORMAT || rc == -ENOMEM)
+		if (rc == FAIL_CONFIG || rc == -ENOMEM)
 			return rc;
 		if (rc == 0 && strcmp(sender->cursor.instance, sender->instance) == 0)
 			return 0;
@@ -412,6 +393,41 @@ static void name_gap(struct sender *sender, struct entry *entry)
 	entry->ledger.gap_to_ns = entry->ledger.interval_from_ns;
 }
 
+/* The number of partitions never changes: flows would lie where nobody looks for them. */
+static int check_partitions(const struct sender *sender, struct message *msg)
+{
+	char name[TOPIC_NAME_BYTES];
+	uint32_t partitions;
+	int rc = kafka_producer_partition_count(
+		sender->producer, TOPIC_FLOWS, TOPIC_TIMEOUT_MS, &partitions, msg);
+
+	if (rc != 0 || partitions == sender->options.partitions)
+		return rc;
+	message_set(msg,
+		"topic %s has %u partitions, it had %u; the number never changes: use another "
+		"--topic-prefix",
+		topic_name(name, sender->options.kafka.prefix, TOPIC_FLOWS), partitions,
+		sender->options.partitions);
+	return FAIL_FORMAT;
+}
+
+/* Before a transaction, however long it takes to get an answer. */
+static int settle_partitions(struct sender *sender, struct message *msg)
+{
+	bool is_said = false;
+	int rc;
+
+	while ((rc = check_partitions(sender, msg)) == FAIL_REMOTE) {
+		if (must_stop(sender))
+			return FAIL_STOPPED;
+		if (!is_said)
+			log_warning("kafka does not answer, trying again error=\"%s\"", msg->text);
+		is_said = true;
+		timing_pause_ms(RETRY_PAUSE_MS);
+	}
+	return rc;
+}
+
 int sender_send(struct sender *sender, struct entry *first, struct message *msg)
 {
 	struct cursor cursor;
@@ -425,9 +441,12 @@ int sender_send(struct sender *sender, struct entry *first, struct message *msg)
 	name_gap(sender, first);
 	cursor = cursor_after(sender, first);
 	for (;;) {
-		enum kafka_outcome outcome = send_transaction(sender, first, &cursor);
-		int rc = 0;
+		int rc = settle_partitions(sender, msg);
+		enum kafka_outcome outcome;
 
+		if (rc != 0)
+			return rc;
+		outcome = send_transaction(sender, first, &cursor);
 		if (outcome == KAFKA_ABORTED) {
 			if (must_stop(sender))
 				return FAIL_STOPPED;

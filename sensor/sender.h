@@ -28,7 +28,7 @@ struct sender;
  * Fences earlier instances, reads the cursor, commits this instance's id.
  *
  * @return 0, FAIL_REMOTE, FAIL_STOPPED, or FAIL_FORMAT with `msg` when the replay began with other
- *         settings, or the topic has another number of partitions
+ *         settings
  */
 int sender_open(struct sender **out, const struct sender_options *options, struct origin *origin,
 	struct message *msg) MUST_CHECK;

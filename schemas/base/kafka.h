@@ -71,6 +71,10 @@ int kafka_producer_init(struct kafka_producer *producer, int timeout_ms, const a
 
 void kafka_producer_destroy(struct kafka_producer *producer);
 
+/** kafka_partition_count over the producer's own connections. */
+int kafka_producer_partition_count(struct kafka_producer *producer, enum topic topic,
+	int timeout_ms, uint32_t *out, struct message *msg) MUST_CHECK;
+
 enum kafka_outcome kafka_begin(struct kafka_producer *producer) MUST_CHECK;
 
 /** Queues a message in the open transaction; bytes are copied. Waits while the queue is full. */

@@ -59,7 +59,7 @@ static int try_ms_until(int64_t deadline)
 }
 
 /* Asks for a topic's metadata until it is there or time is up. */
-static int partitions_of(rd_kafka_t *client, const char *brokers, const char *topic,
+int kafka_client_partitions(rd_kafka_t *client, const char *brokers, const char *topic,
 	int64_t deadline, uint32_t *out, struct message *msg)
 {
 	rd_kafka_topic_t *handle = rd_kafka_topic_new(client, topic, NULL);
@@ -107,8 +107,8 @@ int kafka_partition_count(const struct kafka_settings *settings, enum topic topi
 	client = client_of(settings, RD_KAFKA_PRODUCER, NULL, 0, msg);
 	if (client == NULL)
 		return FAIL_CONFIG;
-	rc = partitions_of(client, settings->brokers, topic_name(name, settings->prefix, topic),
-		timing_now_ms() + timeout_ms, out, msg);
+	rc = kafka_client_partitions(client, settings->brokers,
+		topic_name(name, settings->prefix, topic), timing_now_ms() + timeout_ms, out, msg);
 	rd_kafka_destroy(client);
 	return rc;
 }
@@ -332,8 +332,8 @@ static int check_topic(rd_kafka_t *client, rd_kafka_queue_t *queue,
 {
 	char policy[64];
 	uint32_t partitions;
-	int rc = partitions_of(client, settings->brokers, name, timing_now_ms() + ADMIN_TIMEOUT_MS,
-		&partitions, msg);
+	int rc = kafka_client_partitions(client, settings->brokers, name,
+		timing_now_ms() + ADMIN_TIMEOUT_MS, &partitions, msg);
 
 	if (rc != 0)
 		return rc;

@@ -116,6 +116,15 @@ void kafka_producer_destroy(struct kafka_producer *producer)
 	free(producer);
 }
 
+int kafka_producer_partition_count(struct kafka_producer *producer, enum topic topic,
+	int timeout_ms, uint32_t *out, struct message *msg)
+{
+	char name[TOPIC_NAME_BYTES];
+
+	return kafka_client_partitions(producer->client, producer->brokers,
+		topic_name(name, producer->prefix, topic), timing_now_ms() + timeout_ms, out, msg);
+}
+
 const char *kafka_producer_error(const struct kafka_producer *producer)
 {
 	return producer->error;

@@ -443,6 +443,32 @@ def test_kill_kafka(capture, summary, reference):
     stop(process)
 
 
+def test_changed_partitions(capture):
+    """Somebody gives the log more partitions while a sensor sends: it ends, and says why."""
+    prefix = "e2e-cp"
+    topics(prefix)
+    data = capture.read_bytes()
+    process = start(f"{prefix}.sensor", SENSOR, "-r", "-", "--replay-id", "slow", "--topic-prefix", prefix, "--brokers",
+                    BROKERS, "--sensor", "e2e", "--dark", DARK, "-o", "kafka", stdin=subprocess.PIPE)
+    process.stdin.write(data[: len(data) // 2])
+    process.stdin.flush()
+    wait_for(lambda: b'"entry"' in run("kcat", "-b", BROKERS, "-t", f"{prefix}.sensors.v1", "-C", "-e", "-q", "-o",
+                                       "beginning", "-X", "isolation.level=read_committed").stdout)
+    services(f"kafka_java org.apache.kafka.tools.TopicCommand --bootstrap-server {BROKERS} --alter "
+             f"--topic {prefix}.flows.v1 --partitions 8")
+    try:
+        process.stdin.write(data[len(data) // 2 :])
+        process.stdin.close()
+    except BrokenPipeError:
+        pass
+    process.wait(timeout=60)
+    log = said(prefix, "sensor")
+    check("changed partitions: the sensor ends and says why", process.returncode == 1 and "never changes" in log,
+          (process.returncode, log[-300:]))
+    after = [partition for partition, record in log_records(prefix) if partition >= 6 or record.get("partitions", 6) != 6]
+    check("changed partitions: nothing was sent by another number", not after, after[:3])
+
+
 def test_poison(capture, summary):
     prefix, database = "e2e-po", 9
     topics(prefix)
@@ -636,6 +662,7 @@ def main():
     test_kill_redis(capture, summary, reference)
     test_kill_kafka(capture, summary, reference)
     test_broken_pipe(capture, summary, reference)
+    test_changed_partitions(capture)
     test_poison(capture, summary)
     test_refusals(capture)
     test_second_sensor()

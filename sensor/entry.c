@@ -98,6 +98,7 @@ void entry_destroy(struct entry *entry)
 	free(entry->ranges);
 	free(entry->senders);
 	free(entry->sender_texts);
+	free(entry->texts);
 	free(entry);
 }
 
@@ -401,6 +402,7 @@ static int begin_part(struct entry_closer *closer)
 
 	if (entry == NULL)
 		return -ENOMEM;
+	entry->origin = closer->options.origin;
 	entry->partitions = closer->options.partitions;
 	entry->shares = calloc(entry->partitions, sizeof(*entry->shares));
 	if (entry->shares == NULL) {

@@ -28,19 +28,22 @@ struct entry_share {
 };
 
 struct entry {
+	struct origin origin; /* who closed it */
 	struct marker_record
 		ledger; /* partition, flows, packets and entry number are filled when sent */
 	struct ledger_range *ranges; /* behind ledger.ranges; owned */
 	struct ledger_sender *senders;
 	char (*sender_texts)[ADDRESS_TEXT_BYTES];
+	uint8_t *texts; /* of an entry that was read back: what ranges and senders point to */
 	struct entry_message *messages;
 	size_t message_count;
 	struct entry_share *shares; /* one per partition */
 	uint32_t partitions;
 	uint64_t flows;
 	uint64_t packets;
-	size_t bytes;	    /* of memory, for the queue's bound */
-	struct entry *next; /* the queue's */
+	size_t bytes;		 /* of memory, for the queue's bound */
+	uint64_t spool_sequence; /* 0: not from the spool */
+	struct entry *next;	 /* the queue's */
 };
 
 void entry_destroy(struct entry *entry);

@@ -273,15 +273,14 @@ struct header_texts {
 	struct kafka_header headers[4];
 };
 
-static void fill_headers(
-	struct header_texts *texts, const struct sender *sender, const struct entry *entry)
+static void fill_headers(struct header_texts *texts, const struct entry *entry)
 {
-	snprintf(texts->boot, sizeof(texts->boot), "%lld", (long long)sender->origin.boot);
+	snprintf(texts->boot, sizeof(texts->boot), "%lld", (long long)entry->origin.boot);
 	snprintf(texts->minute, sizeof(texts->minute), "%lld", (long long)entry->ledger.minute_ms);
-	texts->headers[0] = (struct kafka_header){ "sensor", sender->origin.sensor };
+	texts->headers[0] = (struct kafka_header){ "sensor", entry->origin.sensor };
 	texts->headers[1] = (struct kafka_header){ "boot", texts->boot };
 	texts->headers[2] = (struct kafka_header){ "minute", texts->minute };
-	texts->headers[3] = (struct kafka_header){ "timeline", sender->origin.timeline };
+	texts->headers[3] = (struct kafka_header){ "timeline", entry->origin.timeline };
 }
 
 static enum kafka_outcome send_flows(
@@ -317,7 +316,7 @@ static enum kafka_outcome send_markers(struct sender *sender, const struct entry
 		buffer_clear(&marker);
 		buffer_clear(&sender->scratch);
 		entry_marker(entry, (uint64_t)number, p, &marker);
-		container_header(&sender->scratch, &sender->origin);
+		container_header(&sender->scratch, &entry->origin);
 		container_block(&sender->scratch, 1, (struct bytes){ marker.data, marker.size });
 		message.value = (struct bytes){ sender->scratch.data, sender->scratch.size };
 		outcome = kafka_send(sender->producer, &message);
@@ -336,9 +335,9 @@ static enum kafka_outcome send_ledger(struct sender *sender, const struct entry 
 
 	ledger.entry = number;
 	buffer_clear(&sender->scratch);
-	ledger_json(&sender->scratch, &sender->origin, &ledger);
-	message.key = (struct bytes){ (const uint8_t *)sender->origin.sensor,
-		strlen(sender->origin.sensor) };
+	ledger_json(&sender->scratch, &entry->origin, &ledger);
+	message.key = (struct bytes){ (const uint8_t *)entry->origin.sensor,
+		strlen(entry->origin.sensor) };
 	message.value = (struct bytes){ sender->scratch.data, sender->scratch.size };
 	return kafka_send(sender->producer, &message);
 }
@@ -363,7 +362,7 @@ static enum kafka_outcome send_entry(
 	struct header_texts texts;
 	enum kafka_outcome outcome;
 
-	fill_headers(&texts, sender, entry);
+	fill_headers(&texts, entry);
 	outcome = send_flows(sender, entry, &texts);
 	if (outcome == KAFKA_DONE)
 		outcome = send_markers(sender, entry, number, &texts);

@@ -1,0 +1,834 @@
+/*
+ * A new segment begins only between closes, and the newest one is never deleted: so what a close
+ * has appended is still there when an interrupted close is repeated.
+ *
+ * Sequence numbers that opening misses are gaps, unless a later record names them as lost: so a
+ * loss is named once, whenever the process dies.
+ */
+#include "sensor/spool.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "schemas/base/log.h"
+#include "sensor/entry_store.h"
+#include "sensor/spool_record.h"
+
+#define SEGMENTS_OF_LIMIT 16 /* so large a part of the spool is given up at once */
+#define SEGMENT_MIN_BYTES (64u << 10)
+#define SEGMENT_MAX_BYTES (64u << 20)
+#define NAME_BYTES	  32
+#define NAME_FORMAT	  "%020" PRIu64 ".spool"
+#define LOCK_NAME	  "lock"
+
+struct segment {
+	uint64_t first; /* sequence number, also its name */
+	uint64_t last;	/* of the last record; first - 1 while empty */
+	uint64_t bytes;
+	uint64_t remaining; /* records neither committed nor given up */
+};
+
+struct spool {
+	pthread_mutex_t lock;
+	char *directory;
+	int directory_fd;
+	int lock_fd;
+	int fd; /* of the newest segment; -1 none */
+	uint64_t bytes_max;
+	uint64_t segment_bytes;
+	uint64_t id; /* 0 while not known */
+	char id_text[SPOOL_ID_BYTES];
+	struct segment *segments; /* ascending */
+	size_t segment_count;
+	uint64_t bytes;
+	uint64_t last;	  /* sequence number of the newest record */
+	uint64_t skip_to; /* numbers from here on, in a segment of their own; 0 none */
+	struct spool_item *found;
+	size_t found_count, found_capacity;
+	struct spool_gap *gaps; /* ascending, not yet named */
+	size_t gap_count, gap_capacity;
+	struct spool_item torn; /* of an append that was interrupted; its number is a gap */
+	struct buffer scratch;
+};
+
+/* ---- segments ---- */
+
+static void segment_name(uint64_t first, char out[NAME_BYTES])
+{
+	snprintf(out, NAME_BYTES, NAME_FORMAT, first);
+}
+
+static struct segment *newest(struct spool *spool)
+{
+	return spool->segment_count > 0 ? &spool->segments[spool->segment_count - 1] : NULL;
+}
+
+static struct segment *segment_of(struct spool *spool, uint64_t first)
+{
+	for (size_t i = 0; i < spool->segment_count; i++)
+		if (spool->segments[i].first == first)
+			return &spool->segments[i];
+	return NULL;
+}
+
+static int add_segment(struct spool *spool, uint64_t first, uint64_t bytes)
+{
+	struct segment *segments =
+		realloc(spool->segments, (spool->segment_count + 1) * sizeof(*spool->segments));
+
+	if (segments == NULL)
+		return -ENOMEM;
+	spool->segments = segments;
+	segments[spool->segment_count++] = (struct segment){ first, first - 1, bytes, 0 };
+	spool->bytes += bytes;
+	return 0;
+}
+
+static void remove_segment(struct spool *spool, struct segment *segment)
+{
+	size_t index = (size_t)(segment - spool->segments);
+	char name[NAME_BYTES];
+
+	segment_name(segment->first, name);
+	if (unlinkat(spool->directory_fd, name, 0) != 0 && errno != ENOENT)
+		log_warning("spool segment cannot be removed file=%s/%s error=\"%s\"",
+			spool->directory, name, error_text(-errno));
+	spool->bytes -= segment->bytes;
+	memmove(segment, segment + 1,
+		(spool->segment_count - index - 1) * sizeof(*spool->segments));
+	spool->segment_count--;
+}
+
+/* A record of the segment is committed or given up. */
+static void one_less(struct spool *spool, uint64_t first)
+{
+	struct segment *segment = segment_of(spool, first);
+
+	if (segment != NULL && segment->remaining > 0 && --segment->remaining == 0 &&
+		segment != newest(spool))
+		remove_segment(spool, segment);
+}
+
+static int create_segment(struct spool *spool, uint64_t first, int *fd)
+{
+	struct spool_segment_header header = { spool->id, first, spool->last };
+	uint8_t bytes[SPOOL_SEGMENT_HEADER_BYTES];
+	char name[NAME_BYTES];
+	int rc;
+
+	segment_name(first, name);
+	*fd = openat(spool->directory_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (*fd < 0)
+		return -errno;
+	spool_segment_header_write(&header, bytes);
+	rc = spool_write_at(*fd, bytes, sizeof(bytes), 0);
+	if (rc == 0 && (fdatasync(*fd) != 0 || fsync(spool->directory_fd) != 0))
+		rc = -errno;
+	if (rc == 0)
+		rc = add_segment(spool, first, SPOOL_SEGMENT_HEADER_BYTES);
+	if (rc != 0) {
+		close(*fd);
+		(void)unlinkat(spool->directory_fd, name, 0);
+	}
+	return rc;
+}
+
+static int begin_segment(struct spool *spool)
+{
+	uint64_t first = spool->skip_to > spool->last ? spool->skip_to + 1 : spool->last + 1;
+	struct segment *before;
+	int fd, rc = create_segment(spool, first, &fd);
+
+	if (rc != 0)
+		return rc;
+	if (spool->fd >= 0)
+		close(spool->fd);
+	spool->fd = fd;
+	spool->last = first - 1;
+	before = spool->segment_count > 1 ? &spool->segments[spool->segment_count - 2] : NULL;
+	if (before != NULL && before->remaining == 0)
+		remove_segment(spool, before);
+	return 0;
+}
+
+/* ---- what opening finds ---- */
+
+static int reserve(void *array, size_t count, size_t *capacity, size_t item_bytes)
+{
+	size_t more = *capacity != 0 ? *capacity * 2 : 64;
+	void **items = array;
+	void *grown;
+
+	if (count < *capacity)
+		return 0;
+	grown = realloc(*items, more * item_bytes);
+	if (grown == NULL)
+		return -ENOMEM;
+	*items = grown;
+	*capacity = more;
+	return 0;
+}
+
+static int add_found(struct spool *spool, const struct spool_item *item)
+{
+	int rc = reserve(&spool->found, spool->found_count, &spool->found_capacity, sizeof(*item));
+
+	if (rc == 0)
+		spool->found[spool->found_count++] = *item;
+	return rc;
+}
+
+static int add_gap(struct spool *spool, const struct spool_gap *gap)
+{
+	struct spool_gap *last = spool->gap_count > 0 ? &spool->gaps[spool->gap_count - 1] : NULL;
+	int rc;
+
+	if (last != NULL && last->through + 1 == gap->from) {
+		last->through = gap->through;
+		last->flows += gap->flows;
+		last->packets += gap->packets;
+		return 0;
+	}
+	rc = reserve(&spool->gaps, spool->gap_count, &spool->gap_capacity, sizeof(*gap));
+	if (rc == 0)
+		spool->gaps[spool->gap_count++] = *gap;
+	return rc;
+}
+
+/* Records found before that a later one names as lost. */
+static void forget_found(struct spool *spool, const struct spool_gap *named)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < spool->found_count; i++) {
+		const struct spool_item item = spool->found[i];
+
+		if (item.sequence >= named->from && item.sequence <= named->through)
+			segment_of(spool, item.segment)->remaining--;
+		else
+			spool->found[kept++] = item;
+	}
+	spool->found_count = kept;
+}
+
+static void forget_gaps(struct spool *spool, const struct spool_gap *named)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < spool->gap_count; i++)
+		if (spool->gaps[i].from < named->from || spool->gaps[i].through > named->through)
+			spool->gaps[kept++] = spool->gaps[i];
+	spool->gap_count = kept;
+}
+
+static void say_damage(const struct spool *spool, uint64_t first, const char *what, uint64_t offset)
+{
+	char name[NAME_BYTES];
+
+	segment_name(first, name);
+	log_warning("spool damaged file=%s/%s byte=%" PRIu64 " reason=\"%s\"", spool->directory,
+		name, offset, what);
+}
+
+static bool payload_is_whole(struct spool *spool, int fd, const struct spool_record *record)
+{
+	size_t size = record->item.payload_bytes;
+	uint64_t offset = record->item.offset + SPOOL_RECORD_HEADER_BYTES;
+
+	buffer_clear(&spool->scratch);
+	return buffer_reserve(&spool->scratch, size + 1) &&
+	       spool_read_at(fd, spool->scratch.data, size, offset) == 0 &&
+	       spool_payload_sum(spool->scratch.data, size) == record->payload_sum;
+}
+
+/* The next place from `offset` on where a whole record begins; `end` when there is none. */
+static uint64_t find_record(int fd, uint64_t offset, uint64_t end, struct spool_record *record)
+{
+	uint8_t header[SPOOL_RECORD_HEADER_BYTES];
+
+	for (; offset + sizeof(header) <= end; offset += 8)
+		if (spool_read_at(fd, header, sizeof(header), offset) == 0 &&
+			spool_record_read(record, header) &&
+			offset + sizeof(header) + record->item.payload_bytes <= end)
+			return offset;
+	return end;
+}
+
+static int lose(struct spool *spool, struct segment *segment, const struct spool_item *item,
+	const char *what)
+{
+	struct spool_gap gap = { item->sequence, item->sequence, item->flows, item->packets };
+
+	say_damage(spool, segment->first, what, item->offset);
+	return add_gap(spool, &gap);
+}
+
+/* Numbers between the last record and `next` were there once. */
+static int miss(struct spool *spool, const struct segment *segment, uint64_t next, uint64_t offset)
+{
+	struct spool_gap gap = { spool->last + 1, next - 1, 0, 0 };
+
+	if (next <= spool->last + 1)
+		return 0;
+	say_damage(spool, segment->first, "records are missing before here", offset);
+	return add_gap(spool, &gap);
+}
+
+/* A record of the scan. Payloads are looked at in the newest segment only, where an append may
+ * have been interrupted; in the others when they are read. */
+static int take_record(struct spool *spool, int fd, struct segment *segment,
+	struct spool_record *record, bool is_newest)
+{
+	struct spool_item *item = &record->item;
+	int rc = miss(spool, segment, item->sequence, item->offset);
+
+	item->segment = segment->first;
+	if (spool->id == 0)
+		spool->id = record->id;
+	if (rc == 0 && is_newest && !payload_is_whole(spool, fd, record)) {
+		rc = lose(spool, segment, item, "payload does not match its checksum");
+	} else if (rc == 0) {
+		segment->remaining++;
+		rc = add_found(spool, item);
+	}
+	segment->last = spool->last = item->sequence;
+	if (record->gap.from != 0) {
+		forget_found(spool, &record->gap);
+		forget_gaps(spool, &record->gap);
+	}
+	return rc;
+}
+
+/* What lies behind the last whole record. A sound header whose payload is not all there is an
+ * append that was interrupted, and so is what is shorter than a header. */
+static int take_tail(struct spool *spool, int fd, struct segment *segment, uint64_t offset)
+{
+	uint8_t header[SPOOL_RECORD_HEADER_BYTES];
+	struct spool_record record;
+
+	if (segment->bytes - offset < sizeof(header))
+		return 0;
+	if (spool_read_at(fd, header, sizeof(header), offset) == 0 &&
+		spool_record_read(&record, header))
+		spool->torn = record.item;
+	else
+		record.item = (struct spool_item){ .sequence = spool->last + 1 };
+	record.item.offset = offset;
+	segment->last = spool->last = record.item.sequence;
+	return lose(spool, segment, &record.item, "torn tail");
+}
+
+/* @return 0, -ENOMEM */
+static int scan_records(struct spool *spool, int fd, struct segment *segment, bool is_newest)
+{
+	uint64_t offset = SPOOL_SEGMENT_HEADER_BYTES;
+	int rc = 0;
+
+	while (rc == 0 && offset < segment->bytes) {
+		struct spool_record record;
+		uint64_t at = find_record(fd, offset, segment->bytes, &record);
+
+		if (at == segment->bytes)
+			break;
+		if (at != offset)
+			say_damage(spool, segment->first, "bytes that are no record", offset);
+		record.item.offset = at;
+		rc = take_record(spool, fd, segment, &record, is_newest);
+		offset = at + spool_record_bytes(record.item.payload_bytes);
+	}
+	if (rc == 0 && offset < segment->bytes)
+		rc = take_tail(spool, fd, segment, offset);
+	if (is_newest && segment->bytes >= SPOOL_SEGMENT_HEADER_BYTES) {
+		spool->bytes += offset - segment->bytes;
+		segment->bytes = offset; /* appending goes on here; until then the bytes stay */
+	}
+	return rc;
+}
+
+/* Takes over the segment's header: the spool's id, and what must lie before it. */
+static int take_header(struct spool *spool, int fd, struct segment *segment)
+{
+	uint8_t bytes[SPOOL_SEGMENT_HEADER_BYTES];
+	struct spool_segment_header header;
+	int rc = 0;
+
+	if (spool_read_at(fd, bytes, sizeof(bytes), 0) != 0 ||
+		!spool_segment_header_read(&header, bytes) || header.first != segment->first) {
+		say_damage(spool, segment->first, "no header of a segment", 0);
+		if (spool->last == 0)
+			spool->last = segment->first - 1;
+		return 0;
+	}
+	spool->id = header.id;
+	if (spool->last != 0)
+		rc = miss(spool, segment, header.follows + 1, 0);
+	spool->last = segment->first - 1;
+	return rc;
+}
+
+static int open_file(const struct spool *spool, uint64_t first, uint64_t *bytes)
+{
+	char name[NAME_BYTES];
+	struct stat status;
+	int fd;
+
+	segment_name(first, name);
+	fd = openat(spool->directory_fd, name, O_RDWR | O_CLOEXEC);
+	if (fd < 0 && (errno == EROFS || errno == EACCES))
+		fd = openat(spool->directory_fd, name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &status) != 0) {
+		int rc = -errno;
+
+		close(fd);
+		return rc;
+	}
+	*bytes = (uint64_t)status.st_size;
+	return fd;
+}
+
+static int scan_segment(struct spool *spool, uint64_t first, bool is_newest)
+{
+	uint64_t bytes;
+	int fd = open_file(spool, first, &bytes);
+	int rc;
+
+	if (fd < 0)
+		return fd;
+	rc = add_segment(spool, first, bytes);
+	if (rc == 0)
+		rc = take_header(spool, fd, newest(spool));
+	if (rc == 0)
+		rc = scan_records(spool, fd, newest(spool), is_newest);
+	if (rc == 0 && is_newest && newest(spool)->bytes >= SPOOL_SEGMENT_HEADER_BYTES) {
+		spool->fd = fd;
+		return 0;
+	}
+	close(fd);
+	if (rc == 0 && newest(spool)->bytes < SPOOL_SEGMENT_HEADER_BYTES)
+		remove_segment(spool, newest(spool)); /* it was just being made */
+	return rc;
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* The number that a segment's file name says, 0 when it is no segment's. */
+static uint64_t number_of_name(const char *file)
+{
+	char name[NAME_BYTES];
+	uint64_t first;
+
+	if (sscanf(file, "%" SCNu64 ".spool", &first) != 1)
+		return 0;
+	segment_name(first, name);
+	return strcmp(name, file) == 0 ? first : 0;
+}
+
+/* The first sequence numbers of all segments, ascending. */
+static int list_segments(const struct spool *spool, uint64_t **out, size_t *count)
+{
+	DIR *directory = opendir(spool->directory);
+	size_t capacity = 0;
+	struct dirent *file;
+	int rc = 0;
+
+	*out = NULL;
+	*count = 0;
+	if (directory == NULL)
+		return -errno;
+	while (rc == 0 && (file = readdir(directory)) != NULL) {
+		uint64_t first = number_of_name(file->d_name);
+
+		if (first == 0)
+			continue;
+		rc = reserve(out, *count, &capacity, sizeof(**out));
+		if (rc == 0)
+			(*out)[(*count)++] = first;
+	}
+	closedir(directory);
+	if (*count > 0)
+		qsort(*out, *count, sizeof(**out), compare_numbers);
+	return rc;
+}
+
+static int scan(struct spool *spool)
+{
+	uint64_t *firsts;
+	size_t count;
+	int rc = list_segments(spool, &firsts, &count);
+
+	for (size_t i = 0; rc == 0 && i < count; i++)
+		rc = scan_segment(spool, firsts[i], i + 1 == count);
+	free(firsts);
+	for (size_t i = 0; rc == 0 && i + 1 < spool->segment_count;) {
+		if (spool->segments[i].remaining == 0)
+			remove_segment(spool, &spool->segments[i]);
+		else
+			i++;
+	}
+	return rc;
+}
+
+/* ---- opening ---- */
+
+static int make_directories(char *path)
+{
+	for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+		int rc;
+
+		*slash = '\0';
+		rc = mkdir(path, 0750) != 0 && errno != EEXIST ? -errno : 0;
+		*slash = '/';
+		if (rc != 0)
+			return rc;
+	}
+	return mkdir(path, 0750) != 0 && errno != EEXIST ? -errno : 0;
+}
+
+static int take_lock(struct spool *spool, struct message *msg)
+{
+	spool->lock_fd = openat(spool->directory_fd, LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (spool->lock_fd < 0) {
+		int rc = -errno;
+
+		message_set(msg, "%s/%s: %s", spool->directory, LOCK_NAME, error_text(rc));
+		return rc;
+	}
+	if (flock(spool->lock_fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	message_set(msg,
+		"%s is in use by another sensor; give each its own --sensor NAME or --state DIR",
+		spool->directory);
+	return FAIL_FENCED;
+}
+
+static int open_directory(struct spool *spool, struct message *msg)
+{
+	int rc = make_directories(spool->directory);
+
+	if (rc == 0) {
+		spool->directory_fd = open(spool->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		rc = spool->directory_fd < 0 ? -errno : 0;
+	}
+	if (rc != 0) {
+		message_set(msg, "%s: %s", spool->directory, error_text(rc));
+		return rc;
+	}
+	rc = take_lock(spool, msg);
+	if (rc != 0)
+		return rc;
+	rc = scan(spool);
+	if (rc != 0)
+		message_set(msg, "%s: %s", spool->directory, error_text(rc));
+	return rc;
+}
+
+static int settle_id(struct spool *spool)
+{
+	while (spool->id == 0)
+		if (getrandom(&spool->id, sizeof(spool->id), 0) != (ssize_t)sizeof(spool->id))
+			return -EIO;
+	snprintf(spool->id_text, sizeof(spool->id_text), "%016" PRIx64, spool->id);
+	return 0;
+}
+
+static uint64_t clamp(uint64_t value, uint64_t low, uint64_t high)
+{
+	return value < low ? low : value > high ? high : value;
+}
+
+int spool_open(struct spool **out, const char *directory, uint64_t bytes_max, struct message *msg)
+{
+	struct spool *spool = calloc(1, sizeof(*spool));
+	int rc;
+
+	if (spool == NULL)
+		return -ENOMEM;
+	pthread_mutex_init(&spool->lock, NULL);
+	spool->directory_fd = spool->lock_fd = spool->fd = -1;
+	spool->bytes_max = bytes_max;
+	spool->segment_bytes =
+		clamp(bytes_max / SEGMENTS_OF_LIMIT, SEGMENT_MIN_BYTES, SEGMENT_MAX_BYTES);
+	spool->directory = strdup(directory);
+	rc = spool->directory != NULL ? open_directory(spool, msg) : -ENOMEM;
+	if (rc == 0)
+		rc = settle_id(spool);
+	if (rc != 0) {
+		spool_close(spool);
+		return rc;
+	}
+	*out = spool;
+	return 0;
+}
+
+void spool_close(struct spool *spool)
+{
+	if (spool == NULL)
+		return;
+	if (spool->fd >= 0)
+		close(spool->fd);
+	if (spool->lock_fd >= 0)
+		close(spool->lock_fd);
+	if (spool->directory_fd >= 0)
+		close(spool->directory_fd);
+	pthread_mutex_destroy(&spool->lock);
+	buffer_fini(&spool->scratch);
+	free(spool->segments);
+	free(spool->found);
+	free(spool->gaps);
+	free(spool->directory);
+	free(spool);
+}
+
+const char *spool_id(const struct spool *spool)
+{
+	return spool->id_text;
+}
+
+const struct spool_item *spool_found(const struct spool *spool, size_t *count)
+{
+	*count = spool->found_count;
+	return spool->found;
+}
+
+struct spool_gap spool_unnamed_gap(const struct spool *spool)
+{
+	return spool->gap_count > 0 ? spool->gaps[0] : (struct spool_gap){ 0 };
+}
+
+bool spool_has_part(const struct spool *spool, uint64_t close_id, uint32_t close_part)
+{
+	for (size_t i = 0; i < spool->found_count; i++)
+		if (spool->found[i].close_id == close_id &&
+			spool->found[i].close_part == close_part)
+			return true;
+	return false;
+}
+
+uint64_t spool_last(const struct spool *spool)
+{
+	return spool->last;
+}
+
+void spool_skip_to(struct spool *spool, uint64_t sequence)
+{
+	pthread_mutex_lock(&spool->lock);
+	if (sequence > spool->last)
+		spool->skip_to = sequence;
+	pthread_mutex_unlock(&spool->lock);
+}
+
+/* ---- appending ---- */
+
+/* Puts header and payload into the scratch buffer. */
+static int build_record(struct spool *spool, const struct entry *entry,
+	const struct spool_note *note, struct spool_record *record)
+{
+	static const uint8_t zeros[SPOOL_RECORD_HEADER_BYTES];
+	struct buffer *out = &spool->scratch;
+	size_t size;
+
+	buffer_clear(out);
+	buffer_append(out, zeros, sizeof(zeros));
+	entry_encode(entry, out);
+	if (out->failed)
+		return -ENOMEM;
+	size = out->size - sizeof(zeros);
+	if (size > SPOOL_RECORD_MAX)
+		return -EFBIG;
+	buffer_append(out, zeros, (size_t)spool_record_bytes(size) - out->size);
+	if (out->failed)
+		return -ENOMEM;
+	*record = (struct spool_record){
+		.item = { .payload_bytes = (uint32_t)size,
+			.minute_ms = entry->ledger.minute_ms,
+			.flows = entry->flows,
+			.packets = entry->packets,
+			.close_id = note->close_id,
+			.close_part = note->close_part },
+		.gap = note->gap,
+		.id = spool->id,
+		.payload_sum = spool_payload_sum(out->data + sizeof(zeros), size),
+	};
+	return 0;
+}
+
+static int write_record(struct spool *spool, struct spool_record *record)
+{
+	struct segment *segment = newest(spool);
+	struct buffer *bytes = &spool->scratch;
+	int rc = 0;
+
+	record->item.sequence = spool->last + 1;
+	record->item.segment = segment->first;
+	record->item.offset = segment->bytes;
+	spool_record_write(record, bytes->data);
+	if (ftruncate(spool->fd, (off_t)segment->bytes) != 0) /* a tail that opening left */
+		return -errno;
+	rc = spool_write_at(spool->fd, bytes->data, bytes->size, segment->bytes);
+	if (rc == 0 && fdatasync(spool->fd) != 0)
+		rc = -errno;
+	if (rc != 0) {
+		if (ftruncate(spool->fd, (off_t)segment->bytes) != 0)
+			log_warning(
+				"spool segment keeps a torn tail error=\"%s\"", error_text(-errno));
+		return rc;
+	}
+	segment->bytes += bytes->size;
+	segment->last = spool->last = record->item.sequence;
+	segment->remaining++;
+	spool->bytes += bytes->size;
+	return 0;
+}
+
+static bool needs_segment(struct spool *spool, const struct spool_note *note)
+{
+	return spool->fd < 0 || spool->skip_to > spool->last ||
+	       (note->close_part == 0 && newest(spool)->bytes >= spool->segment_bytes);
+}
+
+/* An interrupted append that is done again has lost nothing, and takes its number. */
+static void forgive_torn(struct spool *spool, const struct spool_note *note)
+{
+	const struct spool_item *torn = &spool->torn;
+	struct spool_gap gap = { torn->sequence, torn->sequence, 0, 0 };
+
+	if (torn->sequence == 0 || torn->sequence != spool->last ||
+		torn->close_id != note->close_id || torn->close_part != note->close_part)
+		return;
+	forget_gaps(spool, &gap);
+	spool->last--;
+	spool->torn.sequence = 0;
+}
+
+static int append(struct spool *spool, const struct entry *entry, const struct spool_note *note,
+	struct spool_item *item)
+{
+	struct spool_record record;
+	int rc = build_record(spool, entry, note, &record);
+
+	if (rc != 0)
+		return rc;
+	if (note->gap.from == 0 && spool->bytes + spool->scratch.size > spool->bytes_max)
+		return FAIL_LIMIT;
+	forgive_torn(spool, note);
+	if (needs_segment(spool, note))
+		rc = begin_segment(spool);
+	if (rc == 0)
+		rc = write_record(spool, &record);
+	if (rc != 0)
+		return rc;
+	if (note->gap.from != 0)
+		forget_gaps(spool, &note->gap);
+	*item = record.item;
+	return 0;
+}
+
+int spool_append(struct spool *spool, const struct entry *entry, const struct spool_note *note,
+	struct spool_item *item)
+{
+	int rc;
+
+	pthread_mutex_lock(&spool->lock);
+	rc = append(spool, entry, note, item);
+	pthread_mutex_unlock(&spool->lock);
+	return rc;
+}
+
+uint64_t spool_give_up_through(
+	struct spool *spool, const struct entry *entry, uint64_t first_queued)
+{
+	uint64_t needed, through = 0;
+
+	pthread_mutex_lock(&spool->lock);
+	needed = spool->bytes + spool_record_bytes(entry->bytes);
+	needed = needed > spool->bytes_max ? needed - spool->bytes_max : 1;
+	for (size_t i = 0; needed > 0 && i + 1 < spool->segment_count; i++) {
+		const struct segment *segment = &spool->segments[i];
+
+		if (segment->last < first_queued)
+			continue;
+		through = segment->last;
+		if (segment->first >= first_queued)
+			needed -= needed < segment->bytes ? needed : segment->bytes;
+	}
+	pthread_mutex_unlock(&spool->lock);
+	return needed == 0 ? through : 0;
+}
+
+/* ---- reading back ---- */
+
+static int read_payload(struct spool *spool, const struct spool_item *item)
+{
+	uint8_t header[SPOOL_RECORD_HEADER_BYTES];
+	struct spool_record record;
+	uint64_t bytes;
+	int fd = open_file(spool, item->segment, &bytes);
+	int rc;
+
+	if (fd < 0)
+		return fd;
+	rc = spool_read_at(fd, header, sizeof(header), item->offset);
+	if (rc == 0 && !spool_record_read(&record, header))
+		rc = FAIL_FORMAT;
+	if (rc == 0) {
+		record.item.offset = item->offset;
+		if (record.item.sequence != item->sequence || !payload_is_whole(spool, fd, &record))
+			rc = FAIL_FORMAT;
+	}
+	close(fd);
+	return rc == FAIL_TRUNCATED ? FAIL_FORMAT : rc;
+}
+
+int spool_load(
+	struct spool *spool, const struct spool_item *item, struct entry **out, struct message *msg)
+{
+	char name[NAME_BYTES];
+	int rc;
+
+	segment_name(item->segment, name);
+	pthread_mutex_lock(&spool->lock);
+	rc = read_payload(spool, item);
+	if (rc == 0)
+		rc = entry_decode(
+			out, (struct bytes){ spool->scratch.data, item->payload_bytes }, msg);
+	else
+		message_set(msg, "%s/%s: byte %" PRIu64 ": %s", spool->directory, name,
+			item->offset,
+			rc == FAIL_FORMAT ? "record does not match its checksum" : error_text(rc));
+	pthread_mutex_unlock(&spool->lock);
+	if (rc == 0)
+		(*out)->spool_sequence = item->sequence;
+	return rc;
+}
+
+void spool_done(struct spool *spool, const struct spool_item *item)
+{
+	pthread_mutex_lock(&spool->lock);
+	one_less(spool, item->segment);
+	pthread_mutex_unlock(&spool->lock);
+}
+
+uint64_t spool_bytes(struct spool *spool)
+{
+	uint64_t bytes;
+
+	pthread_mutex_lock(&spool->lock);
+	bytes = spool->bytes;
+	pthread_mutex_unlock(&spool->lock);
+	return bytes;
+}

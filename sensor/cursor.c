@@ -12,6 +12,8 @@ void cursor_encode(const struct cursor *cursor, struct buffer *out)
 	json_member_text(out, "instance", cursor->instance);
 	json_member_int(out, "boot", cursor->boot);
 	json_member_int(out, "interval_to_ns", cursor->interval_to_ns);
+	json_member_text(out, "spool", cursor->spool);
+	json_member_int(out, "spool_sequence", cursor->spool_sequence);
 	json_member_int(out, "run", cursor->run);
 	json_member_int(out, "run_first_entry", cursor->run_first_entry);
 	json_member_bool(out, "finished", cursor->is_finished);
@@ -50,6 +52,8 @@ int cursor_decode(struct cursor *out, struct bytes value)
 	out->run = integer_member(json, "run");
 	out->run_first_entry = integer_member(json, "run_first_entry");
 	out->is_finished = json_is_true(json_object_get(json, "finished"));
+	out->spool_sequence = integer_member(json, "spool_sequence");
+	copy_member(json, "spool", out->spool, sizeof(out->spool));
 	copy_member(json, "instance", out->instance, sizeof(out->instance));
 	copy_member(json, "settings", out->settings, sizeof(out->settings));
 	json_decref(json);

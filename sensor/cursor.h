@@ -7,6 +7,7 @@
 #pragma once
 
 #include "schemas/base/bytes.h"
+#include "sensor/spool.h"
 
 #define INSTANCE_TEXT_BYTES 33 /* 16 random bytes in hex */
 #define SETTINGS_TEXT_BYTES 4096
@@ -17,6 +18,8 @@ struct cursor {
 	char instance[INSTANCE_TEXT_BYTES]; /* who committed it */
 	int64_t boot;
 	int64_t interval_to_ns;	 /* end of the last committed capture interval; 0 none */
+	char spool[SPOOL_ID_BYTES]; /* live: the spool that it last came from; "" none */
+	int64_t spool_sequence;	 /* the last committed record of it */
 	int64_t run;		 /* replays: 0, and one more for each --again */
 	int64_t run_first_entry; /* replays: number of the run's first entry */
 	bool is_finished;	 /* replays: the run is complete */

@@ -75,6 +75,7 @@ struct entry_closer {
 	const struct entry_interval *interval;
 	uint64_t sketch_overflow;
 	bool is_first_part;
+	uint32_t close_part;
 };
 
 static void release_items(struct items *items)
@@ -403,6 +404,8 @@ static int begin_part(struct entry_closer *closer)
 	if (entry == NULL)
 		return -ENOMEM;
 	entry->origin = closer->options.origin;
+	entry->close_id = closer->interval->close_id;
+	entry->close_part = closer->close_part++;
 	entry->partitions = closer->options.partitions;
 	entry->shares = calloc(entry->partitions, sizeof(*entry->shares));
 	if (entry->shares == NULL) {
@@ -806,6 +809,7 @@ int entry_closer_close(struct entry_closer *closer, struct window **windows, siz
 	closer->ledger = ledger;
 	closer->interval = interval;
 	closer->is_first_part = true;
+	closer->close_part = 0;
 	check_books(ledger, closer->minute);
 	ledger_add(&closer->totals, ledger);
 	if (!closer->options.discards)

@@ -42,6 +42,8 @@ struct entry {
 	uint64_t flows;
 	uint64_t packets;
 	size_t bytes;		 /* of memory, for the queue's bound */
+	uint64_t close_id;	 /* of the close that made it; 0 none */
+	uint32_t close_part;	 /* 0, 1 … in that close */
 	uint64_t spool_sequence; /* 0: not from the spool */
 	struct entry *next;	 /* the queue's */
 };
@@ -83,6 +85,7 @@ struct entry_interval {
 	uint64_t from_ns;
 	uint64_t to_ns;
 	uint64_t closed_through; /* number of the minute */
+	uint64_t close_id;	 /* live: names this close; a repeated one has the same */
 	bool is_final;
 };
 

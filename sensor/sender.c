@@ -32,7 +32,7 @@ struct sender {
 	struct cursor cursor; /* as committed last */
 	char instance[INSTANCE_TEXT_BYTES];
 	int64_t next_number; /* of the entry to be sent next */
-	int64_t gap_from_ns; /* live: end of what the former boot sent; 0 none or already named */
+	int64_t boot;	     /* live: of the last entry; 0 before the first one */
 	uint64_t sent, skipped;
 	bool needs_another_pass;
 	struct buffer scratch;
@@ -241,10 +241,8 @@ int sender_open(struct sender **out, const struct sender_options *options, struc
 	rc = connect_producer(sender, msg);
 	if (rc == 0 && !options->is_live)
 		rc = plan_replay(sender, msg);
-	if (rc == 0 && options->is_live) {
+	if (rc == 0 && options->is_live)
 		sender->next_number = sender->cursor.entry + 1;
-		sender->gap_from_ns = sender->cursor.interval_to_ns;
-	}
 	if (rc == 0)
 		rc = introduce(sender, msg);
 	if (rc != 0) {
@@ -352,6 +350,11 @@ static struct cursor cursor_after(const struct sender *sender, const struct entr
 		cursor.entry++;
 		if (entry->ledger.interval_to_ns > cursor.interval_to_ns)
 			cursor.interval_to_ns = entry->ledger.interval_to_ns;
+		if (entry->spool_sequence != 0) {
+			snprintf(
+				cursor.spool, sizeof(cursor.spool), "%s", sender->options.spool_id);
+			cursor.spool_sequence = (int64_t)entry->spool_sequence;
+		}
 	}
 	return cursor;
 }
@@ -383,13 +386,23 @@ static enum kafka_outcome send_transaction(
 	return outcome == KAFKA_DONE ? kafka_commit(sender->producer) : outcome;
 }
 
-/* A boot's first entry names what nobody sent since the boot before. */
-static void name_gap(struct sender *sender, struct entry *entry)
+/* A boot's first entry names what nobody captured since the boot before. */
+static void name_gaps(struct sender *sender, struct entry *first)
 {
-	if (sender->gap_from_ns == 0 || entry->ledger.interval_from_ns <= sender->gap_from_ns)
-		return;
-	entry->ledger.gap_from_ns = sender->gap_from_ns;
-	entry->ledger.gap_to_ns = entry->ledger.interval_from_ns;
+	int64_t covered_ns = sender->cursor.interval_to_ns;
+
+	for (struct entry *entry = first; entry != NULL; entry = entry->next) {
+		struct marker_record *ledger = &entry->ledger;
+
+		if (entry->origin.boot != sender->boot && covered_ns != 0 &&
+			ledger->interval_from_ns > covered_ns) {
+			ledger->gap_from_ns = covered_ns;
+			ledger->gap_to_ns = ledger->interval_from_ns;
+		}
+		sender->boot = entry->origin.boot;
+		if (ledger->interval_to_ns > covered_ns)
+			covered_ns = ledger->interval_to_ns;
+	}
 }
 
 /* The number of partitions never changes: flows would lie where nobody looks for them. */
@@ -437,7 +450,8 @@ int sender_send(struct sender *sender, struct entry *first, struct message *msg)
 	}
 	if (first == NULL)
 		return 0;
-	name_gap(sender, first);
+	if (sender->options.is_live)
+		name_gaps(sender, first);
 	cursor = cursor_after(sender, first);
 	for (;;) {
 		int rc = settle_partitions(sender, msg);
@@ -464,7 +478,6 @@ int sender_send(struct sender *sender, struct entry *first, struct message *msg)
 	}
 	sender->sent += (uint64_t)(cursor.entry + 1 - sender->next_number);
 	sender->cursor = cursor;
-	sender->gap_from_ns = 0;
 	sender->next_number = cursor.entry + 1;
 	return 0;
 }
@@ -477,6 +490,11 @@ int sender_finish(struct sender *sender, struct message *msg)
 		return 0;
 	cursor.is_finished = true;
 	return settle_cursor(sender, &cursor, msg);
+}
+
+const struct cursor *sender_cursor(const struct sender *sender)
+{
+	return &sender->cursor;
 }
 
 uint64_t sender_sent(const struct sender *sender)

@@ -19,6 +19,7 @@ struct sender_options {
 	const char *settings;			       /* replays: replay_settings */
 	char transactional_id[TRANSACTIONAL_ID_BYTES]; /* also the cursor's key */
 	uint32_t partitions;
+	const char *spool_id; /* live: whose sequence numbers the entries carry; NULL none */
 	const atomic_bool *stop; /* set from outside: gives up, also what is not sent */
 };
 
@@ -44,6 +45,9 @@ int sender_send(struct sender *sender, struct entry *first, struct message *msg)
 
 /** Marks a replay as complete. @return as sender_send */
 int sender_finish(struct sender *sender, struct message *msg) MUST_CHECK;
+
+/** What is committed. Valid until the next call. */
+const struct cursor *sender_cursor(const struct sender *sender);
 
 /** Entries committed by this instance, and skipped because they were committed before. */
 uint64_t sender_sent(const struct sender *sender);

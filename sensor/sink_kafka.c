@@ -1,11 +1,10 @@
 /*
- * The queue between closing minutes and sending them. It is the seam for a spool on disk: entries
- * go in at one end and out at the other, in order, one at a time.
+ * Between closing minutes and sending them lies a queue (send_queue.h): live, on disk.
  *
  * A replay connects first, and never drops: when the broker is slow, taking an entry waits and so
  * reading stops. Live, capture waits for nobody: the sending thread connects, and until then
  * entries queue up in one partition and are dealt out when the log's number of partitions is
- * known. The queue is bounded; beyond that the oldest minute goes and the next ledger names it.
+ * known. What is in the spool outlives the process; the next one sends it.
  */
 #include "sensor/sink_kafka.h"
 
@@ -16,6 +15,7 @@
 #include "schemas/base/timing.h"
 #include "sensor/entry_split.h"
 #include "sensor/replay_id.h"
+#include "sensor/send_queue.h"
 #include "sensor/sender.h"
 
 #define BROKER_WAIT_MS	   30000 /* a replay waits so long for a broker at the start */
@@ -28,6 +28,7 @@
 #define TRANSACTION_ENTRIES                                                                        \
 	500 /* whole entries in one transaction: an archive's quiet minutes are many and small */
 #define RETRY_PAUSE_MS 1000
+#define PATH_BYTES     4096
 
 struct kafka_sink {
 	struct sink sink;
@@ -35,7 +36,7 @@ struct kafka_sink {
 	struct sender_options options;
 	struct origin origin;
 	bool is_live;
-	size_t queue_bytes_max;
+	struct spool *spool; /* the queue's; NULL without one */
 	const atomic_bool *stop;
 	pthread_t thread;
 	pthread_mutex_t lock;
@@ -45,12 +46,12 @@ struct kafka_sink {
 	atomic_bool gives_up;	/* the sending thread is to end although not all is sent */
 	/* under the lock */
 	bool is_started;
-	struct entry *first, *last;
-	size_t queue_bytes;
+	struct send_queue *queue;
 	bool is_sending;
 	bool is_ending;
-	bool stays_open; /* a replay: what comes behind is still to be read */
-	int rc;		 /* of the sender, once it failed */
+	bool stays_open;  /* a replay: what comes behind is still to be read */
+	bool leaves_rest; /* live: what is not sent is in the spool */
+	int rc;		  /* of the sender, once it failed */
 	struct message msg;
 	int64_t last_progress_s;
 };
@@ -79,53 +80,6 @@ int sink_kafka_origin(struct origin *out, const struct config *config, struct me
 
 /* ---- queue ---- */
 
-static void push(struct kafka_sink *kafka, struct entry *entry)
-{
-	entry->next = NULL;
-	if (kafka->last != NULL)
-		kafka->last->next = entry;
-	else
-		kafka->first = entry;
-	kafka->last = entry;
-	kafka->queue_bytes += entry->bytes;
-}
-
-static struct entry *pop(struct kafka_sink *kafka)
-{
-	struct entry *entry = kafka->first;
-
-	kafka->first = entry->next;
-	if (kafka->first == NULL)
-		kafka->last = NULL;
-	kafka->queue_bytes -= entry->bytes;
-	return entry;
-}
-
-/* Drops all queued parts of the oldest minute; `heir` is the entry that names the loss. */
-static void drop_oldest_minute(struct kafka_sink *kafka, struct entry *newest)
-{
-	int64_t minute_ms = kafka->first->ledger.minute_ms;
-	uint64_t entries = 0, flows = 0, packets = 0;
-	struct entry *heir;
-
-	while (kafka->first != NULL && kafka->first->ledger.minute_ms == minute_ms) {
-		struct entry *dropped = pop(kafka);
-
-		entries += 1 + (uint64_t)dropped->ledger.lost_entries;
-		flows += dropped->flows + (uint64_t)dropped->ledger.lost_flows;
-		packets += dropped->packets + (uint64_t)dropped->ledger.lost_packets;
-		entry_destroy(dropped);
-	}
-	heir = kafka->first != NULL ? kafka->first : newest;
-	heir->ledger.lost_entries += (int64_t)entries;
-	heir->ledger.lost_flows += (int64_t)flows;
-	heir->ledger.lost_packets += (int64_t)packets;
-	log_warning("queue full, dropping oldest minute minute_ms=%lld entries=%llu flows=%llu "
-		    "packets=%llu",
-		(long long)minute_ms, (unsigned long long)entries, (unsigned long long)flows,
-		(unsigned long long)packets);
-}
-
 static bool has_stalled(const struct kafka_sink *kafka)
 {
 	return !kafka->is_live && timing_now_s() - kafka->last_progress_s > STALL_LIMIT_S;
@@ -149,18 +103,15 @@ static int fail_stalled(struct kafka_sink *kafka)
 	return kafka->rc;
 }
 
-static int make_room(struct kafka_sink *kafka, struct entry *entry)
+/* A replay waits until the queue takes the entry. */
+static int wait_for_room(struct kafka_sink *kafka, const struct entry *entry)
 {
-	while (kafka->rc == 0 && kafka->first != NULL &&
-		kafka->queue_bytes + entry->bytes > kafka->queue_bytes_max) {
-		if (kafka->is_live)
-			drop_oldest_minute(kafka, entry);
-		else if (*kafka->stop)
+	while (kafka->rc == 0 && !kafka->is_live && !send_queue_has_room(kafka->queue, entry)) {
+		if (*kafka->stop)
 			return FAIL_STOPPED;
-		else if (has_stalled(kafka))
+		if (has_stalled(kafka))
 			return fail_stalled(kafka);
-		else
-			wait_a_little(kafka);
+		wait_a_little(kafka);
 	}
 	return kafka->rc;
 }
@@ -171,11 +122,11 @@ static int kafka_take(struct sink *sink, struct entry *entry, struct message *ms
 	int rc;
 
 	pthread_mutex_lock(&kafka->lock);
-	rc = make_room(kafka, entry);
+	rc = wait_for_room(kafka, entry);
 	if (rc == 0) {
-		if (kafka->first == NULL && !kafka->is_sending)
+		if (send_queue_is_empty(kafka->queue) && !kafka->is_sending)
 			kafka->last_progress_s = timing_now_s();
-		push(kafka, entry);
+		rc = send_queue_put(kafka->queue, entry);
 		pthread_cond_broadcast(&kafka->changed);
 	} else {
 		entry_destroy(entry);
@@ -183,23 +134,6 @@ static int kafka_take(struct sink *sink, struct entry *entry, struct message *ms
 	}
 	pthread_mutex_unlock(&kafka->lock);
 	return rc;
-}
-
-/* What one transaction takes: the next entry, and those behind it while they are small. */
-static struct entry *pop_batch(struct kafka_sink *kafka)
-{
-	struct entry *first = pop(kafka), *last = first;
-	size_t bytes = first->bytes;
-
-	for (unsigned count = 1; count < TRANSACTION_ENTRIES && kafka->first != NULL; count++) {
-		if (bytes + kafka->first->bytes > ENTRY_CUT_BYTES)
-			break;
-		last->next = pop(kafka);
-		last = last->next;
-		bytes += last->bytes;
-	}
-	last->next = NULL;
-	return first;
 }
 
 static void destroy_batch(struct entry *entry)
@@ -226,7 +160,7 @@ static void say_waiting(int64_t *said_s, const struct message *msg)
 	if (*said_s != 0 && timing_now_s() - *said_s < WAITING_SAID_S)
 		return;
 	*said_s = timing_now_s();
-	log_warning("waiting for kafka, minutes are kept in memory error=\"%s\"", msg->text);
+	log_warning("waiting for kafka, minutes are kept error=\"%s\"", msg->text);
 }
 
 /* Live: until a broker answers, or the sensor ends. */
@@ -266,30 +200,61 @@ static int send_batch(struct kafka_sink *kafka, struct entry *batch, struct mess
 	return rc != 0 ? rc : sender_send(kafka->sender, batch, msg);
 }
 
+/* What the log already has of the spool goes out of the queue. */
+static int reconcile(struct kafka_sink *kafka)
+{
+	const struct cursor *cursor;
+	int rc;
+
+	if (!kafka->is_live)
+		return 0;
+	cursor = sender_cursor(kafka->sender);
+	pthread_mutex_lock(&kafka->lock);
+	rc = send_queue_reconcile(kafka->queue, cursor->spool, (uint64_t)cursor->spool_sequence);
+	if (rc == 0 && !send_queue_is_empty(kafka->queue))
+		log_info("sending what waits entries=%zu", send_queue_count(kafka->queue));
+	pthread_mutex_unlock(&kafka->lock);
+	return rc;
+}
+
+/* Takes a batch, sends it, under the lock but while it is sent. @return 0 or the failure */
+static int send_next(struct kafka_sink *kafka, struct message *msg)
+{
+	struct entry *batch;
+	int rc = send_queue_take(kafka->queue, TRANSACTION_ENTRIES, ENTRY_CUT_BYTES, &batch);
+
+	if (rc != 0)
+		return rc;
+	kafka->is_sending = true;
+	pthread_mutex_unlock(&kafka->lock);
+	if (batch != NULL)
+		rc = send_batch(kafka, batch, msg);
+	destroy_batch(batch);
+	pthread_mutex_lock(&kafka->lock);
+	kafka->is_sending = false;
+	kafka->last_progress_s = timing_now_s();
+	if (rc == 0)
+		send_queue_settle(kafka->queue);
+	return rc;
+}
+
 static void *send_entries(void *context)
 {
 	struct kafka_sink *kafka = context;
 	struct message msg = { 0 };
 	int rc = kafka->is_live ? connect_live(kafka, &msg) : 0;
 
+	if (rc == 0)
+		rc = reconcile(kafka);
 	pthread_mutex_lock(&kafka->lock);
 	if (rc != 0)
 		fail(kafka, rc, &msg);
-	while (kafka->rc == 0 && !(kafka->is_ending && kafka->first == NULL)) {
-		struct entry *batch;
-
-		if (kafka->first == NULL) {
+	while (kafka->rc == 0 && !(kafka->is_ending && send_queue_is_empty(kafka->queue))) {
+		if (send_queue_is_empty(kafka->queue)) {
 			pthread_cond_wait(&kafka->changed, &kafka->lock);
 			continue;
 		}
-		batch = pop_batch(kafka);
-		kafka->is_sending = true;
-		pthread_mutex_unlock(&kafka->lock);
-		rc = send_batch(kafka, batch, &msg);
-		destroy_batch(batch);
-		pthread_mutex_lock(&kafka->lock);
-		kafka->is_sending = false;
-		kafka->last_progress_s = timing_now_s();
+		rc = send_next(kafka, &msg);
 		if (rc != 0)
 			fail(kafka, rc, &msg);
 		pthread_cond_broadcast(&kafka->changed);
@@ -317,6 +282,22 @@ static void say_done(const struct kafka_sink *kafka)
 			(unsigned long long)skipped);
 }
 
+/* Live, and the time to drain is over: what is on disk is safe, what is in memory only is lost. */
+static void give_up(struct kafka_sink *kafka)
+{
+	kafka->gives_up = true;
+	kafka->rc = FAIL_STOPPED;
+	kafka->leaves_rest = send_queue_is_durable(kafka->queue);
+	if (kafka->leaves_rest)
+		log_info("kafka did not take the last minutes in time; they are in the spool and "
+			 "the "
+			 "next start sends them");
+	else
+		message_set(&kafka->msg,
+			"kafka did not take the last minutes in time; the next start "
+			"names the gap");
+}
+
 static int kafka_finish(struct sink *sink, struct message *msg)
 {
 	struct kafka_sink *kafka = (struct kafka_sink *)sink;
@@ -330,21 +311,25 @@ static int kafka_finish(struct sink *sink, struct message *msg)
 	while (kafka->is_started && kafka->rc == 0) {
 		if (has_stalled(kafka))
 			fail_stalled(kafka);
-		else if (kafka->is_live && timing_now_s() >= deadline_s) {
-			kafka->rc = FAIL_REMOTE;
-			kafka->gives_up = true;
-			message_set(&kafka->msg, "kafka did not take the last minutes in time; the "
-						 "next start names the gap");
-		} else
+		else if (kafka->is_live && timing_now_s() >= deadline_s)
+			give_up(kafka);
+		else
 			wait_a_little(kafka);
 	}
-	rc = kafka->rc;
+	rc = kafka->leaves_rest ? 0 : kafka->rc;
 	if (rc != 0)
 		message_set(msg, "%s", kafka->msg.text);
 	pthread_mutex_unlock(&kafka->lock);
-	if (rc == 0)
+	if (rc == 0 && !kafka->leaves_rest)
 		say_done(kafka);
 	return rc;
+}
+
+static void destroy_sink(struct kafka_sink *kafka)
+{
+	send_queue_destroy(kafka->queue);
+	sender_destroy(kafka->sender);
+	free(kafka);
 }
 
 /* After an error the thread may be inside librdkafka for long: then it is left to the process's end. */
@@ -368,10 +353,7 @@ static void kafka_close(struct sink *sink)
 		return;
 	}
 	pthread_join(kafka->thread, NULL);
-	while (kafka->first != NULL)
-		entry_destroy(pop(kafka));
-	sender_destroy(kafka->sender);
-	free(kafka);
+	destroy_sink(kafka);
 }
 
 /* A replay's records depend on the number of partitions: it connects before it reads. */
@@ -405,8 +387,6 @@ static struct kafka_sink *make_sink(
 	kafka->is_live = strcmp(origin->timeline, TIMELINE_LIVE) == 0;
 	kafka->stop = stop;
 	kafka->origin = *origin;
-	kafka->queue_bytes_max =
-		kafka->is_live ? config_u64(config, OPT_SENSOR_QUEUE_BYTES) : REPLAY_QUEUE_BYTES;
 	pthread_mutex_init(&kafka->lock, NULL);
 	pthread_cond_init(&kafka->changed, NULL);
 	kafka->last_progress_s = timing_now_s();
@@ -421,6 +401,47 @@ static struct kafka_sink *make_sink(
 	return kafka;
 }
 
+/* Without a spool minutes wait in memory: worse than a spool, better than no telescope. */
+static int open_spool(struct spool **out, const struct config *config, const struct origin *origin,
+	struct message *msg)
+{
+	char path[PATH_BYTES];
+	int rc;
+
+	snprintf(path, sizeof(path), "%s/%s/spool", config_text(config, OPT_SENSOR_STATE),
+		origin->sensor);
+	rc = spool_open(out, path, config_u64(config, OPT_SENSOR_SPOOL_BYTES), msg);
+	if (rc == 0 || rc == FAIL_FENCED || rc == -ENOMEM)
+		return rc;
+	log_error("no spool, minutes wait in memory and die with the process error=\"%s\"",
+		msg->text);
+	*out = NULL;
+	return 0;
+}
+
+static int make_queue(struct kafka_sink *kafka, const struct config *config, struct message *msg)
+{
+	struct send_queue_options options = {
+		.drops = kafka->is_live,
+		.memory_bytes_max = kafka->is_live ? config_u64(config, OPT_SENSOR_QUEUE_BYTES)
+						   : REPLAY_QUEUE_BYTES,
+	};
+	int rc = 0;
+
+	if (kafka->is_live)
+		rc = open_spool(&options.spool, config, &kafka->origin, msg);
+	if (rc != 0)
+		return rc;
+	rc = send_queue_create(&kafka->queue, &options);
+	if (rc != 0) {
+		spool_close(options.spool);
+		return rc;
+	}
+	kafka->spool = options.spool;
+	kafka->options.spool_id = options.spool != NULL ? spool_id(options.spool) : NULL;
+	return 0;
+}
+
 int sink_kafka_open(struct sink **out, const struct config *config, const atomic_bool *stop,
 	struct origin *origin, uint32_t *partitions, struct message *msg)
 {
@@ -431,6 +452,8 @@ int sink_kafka_open(struct sink **out, const struct config *config, const atomic
 		return -ENOMEM;
 	rc = kafka->is_live ? kafka_check_settings(&kafka->options.kafka, msg)
 			    : connect_replay(kafka, config, msg);
+	if (rc == 0)
+		rc = make_queue(kafka, config, msg);
 	if (rc == 0) {
 		*origin = kafka->origin;
 		*partitions = kafka->is_live ? 1 : kafka->options.partitions;
@@ -438,8 +461,7 @@ int sink_kafka_open(struct sink **out, const struct config *config, const atomic
 		rc = pthread_create(&kafka->thread, NULL, send_entries, kafka) == 0 ? 0 : -EAGAIN;
 	}
 	if (rc != 0) {
-		sender_destroy(kafka->sender);
-		free(kafka);
+		destroy_sink(kafka);
 		return rc;
 	}
 	*out = &kafka->sink;

@@ -193,6 +193,7 @@ static int add_gap(struct spool *spool, const struct spool_gap *gap)
 
 	if (last != NULL && last->through + 1 == gap->from) {
 		last->through = gap->through;
+		last->entries += gap->entries;
 		last->flows += gap->flows;
 		last->packets += gap->packets;
 		return 0;
@@ -262,10 +263,16 @@ static uint64_t find_record(int fd, uint64_t offset, uint64_t end, struct spool_
 	return end;
 }
 
+static struct spool_gap gap_of(const struct spool_item *item)
+{
+	return (struct spool_gap){ item->sequence, item->sequence, 1 + item->lost_entries,
+		item->flows + item->lost_flows, item->packets + item->lost_packets };
+}
+
 static int lose(struct spool *spool, struct segment *segment, const struct spool_item *item,
 	const char *what)
 {
-	struct spool_gap gap = { item->sequence, item->sequence, item->flows, item->packets };
+	struct spool_gap gap = gap_of(item);
 
 	say_damage(spool, segment->first, what, item->offset);
 	return add_gap(spool, &gap);
@@ -274,7 +281,7 @@ static int lose(struct spool *spool, struct segment *segment, const struct spool
 /* Numbers between the last record and `next` were there once. */
 static int miss(struct spool *spool, const struct segment *segment, uint64_t next, uint64_t offset)
 {
-	struct spool_gap gap = { spool->last + 1, next - 1, 0, 0 };
+	struct spool_gap gap = { spool->last + 1, next - 1, next - 1 - spool->last, 0, 0 };
 
 	if (next <= spool->last + 1)
 		return 0;
@@ -605,9 +612,15 @@ const struct spool_item *spool_found(const struct spool *spool, size_t *count)
 	return spool->found;
 }
 
-struct spool_gap spool_unnamed_gap(const struct spool *spool)
+struct spool_gap spool_unnamed_gap(struct spool *spool)
 {
-	return spool->gap_count > 0 ? spool->gaps[0] : (struct spool_gap){ 0 };
+	struct spool_gap gap = { 0 };
+
+	pthread_mutex_lock(&spool->lock);
+	if (spool->gap_count > 0)
+		gap = spool->gaps[0];
+	pthread_mutex_unlock(&spool->lock);
+	return gap;
 }
 
 bool spool_has_part(const struct spool *spool, uint64_t close_id, uint32_t close_part)
@@ -658,6 +671,9 @@ static int build_record(struct spool *spool, const struct entry *entry,
 			.minute_ms = entry->ledger.minute_ms,
 			.flows = entry->flows,
 			.packets = entry->packets,
+			.lost_entries = (uint64_t)entry->ledger.lost_entries,
+			.lost_flows = (uint64_t)entry->ledger.lost_flows,
+			.lost_packets = (uint64_t)entry->ledger.lost_packets,
 			.close_id = note->close_id,
 			.close_part = note->close_part },
 		.gap = note->gap,
@@ -705,7 +721,7 @@ static bool needs_segment(struct spool *spool, const struct spool_note *note)
 static void forgive_torn(struct spool *spool, const struct spool_note *note)
 {
 	const struct spool_item *torn = &spool->torn;
-	struct spool_gap gap = { torn->sequence, torn->sequence, 0, 0 };
+	struct spool_gap gap = { torn->sequence, torn->sequence, 0, 0, 0 };
 
 	if (torn->sequence == 0 || torn->sequence != spool->last ||
 		torn->close_id != note->close_id || torn->close_part != note->close_part)
@@ -813,6 +829,17 @@ int spool_load(
 	pthread_mutex_unlock(&spool->lock);
 	if (rc == 0)
 		(*out)->spool_sequence = item->sequence;
+	return rc;
+}
+
+int spool_lose(struct spool *spool, const struct spool_item *item)
+{
+	struct spool_gap gap = gap_of(item);
+	int rc;
+
+	pthread_mutex_lock(&spool->lock);
+	rc = add_gap(spool, &gap);
+	pthread_mutex_unlock(&spool->lock);
 	return rc;
 }
 

@@ -25,6 +25,9 @@ struct spool_item {
 	int64_t minute_ms;
 	uint64_t flows;
 	uint64_t packets;
+	uint64_t lost_entries; /* that its ledger names */
+	uint64_t lost_flows;
+	uint64_t lost_packets;
 	uint64_t close_id;
 	uint32_t close_part;
 };
@@ -33,7 +36,8 @@ struct spool_item {
 struct spool_gap {
 	uint64_t from; /* sequence numbers; 0 none */
 	uint64_t through;
-	uint64_t flows; /* as far as known */
+	uint64_t entries; /* these, and what they named as lost themselves */
+	uint64_t flows;	  /* as far as known */
 	uint64_t packets;
 };
 
@@ -62,10 +66,10 @@ const char *spool_id(const struct spool *spool);
 const struct spool_item *spool_found(const struct spool *spool, size_t *count);
 
 /**
- * The oldest records that opening found to be damaged or missing and that no record names yet;
+ * The oldest records that were found to be damaged or missing and that no record names yet;
  * `from` is 0 when there are none. A record appended with it as its gap settles it.
  */
-struct spool_gap spool_unnamed_gap(const struct spool *spool);
+struct spool_gap spool_unnamed_gap(struct spool *spool);
 
 /** True when a record of this part of this close was found. */
 bool spool_has_part(const struct spool *spool, uint64_t close_id, uint32_t close_part);
@@ -95,6 +99,9 @@ uint64_t spool_give_up_through(
 /** Reads a record back. @return 0; FAIL_FORMAT with `msg` when it is damaged; -errno; -ENOMEM */
 int spool_load(struct spool *spool, const struct spool_item *item, struct entry **out,
 	struct message *msg) MUST_CHECK;
+
+/** A record cannot be read: a gap that a later record has to name. @return 0 or -ENOMEM */
+int spool_lose(struct spool *spool, const struct spool_item *item) MUST_CHECK;
 
 /** The record is committed, or given up: its segment goes with its last record. */
 void spool_done(struct spool *spool, const struct spool_item *item);

@@ -48,7 +48,10 @@ void spool_record_write(const struct spool_record *record, uint8_t out[SPOOL_REC
 	store_u64_le(out + 64, record->gap.through);
 	store_u64_le(out + 72, record->payload_sum);
 	store_u64_le(out + 80, record->id);
-	store_u64_le(out + 88, XXH3_64bits(out, 88));
+	store_u64_le(out + 88, record->item.lost_entries);
+	store_u64_le(out + 96, record->item.lost_flows);
+	store_u64_le(out + 104, record->item.lost_packets);
+	store_u64_le(out + 112, XXH3_64bits(out, 112));
 }
 
 bool spool_record_read(struct spool_record *out, const uint8_t bytes[SPOOL_RECORD_HEADER_BYTES])
@@ -59,6 +62,9 @@ bool spool_record_read(struct spool_record *out, const uint8_t bytes[SPOOL_RECOR
 			.minute_ms = (int64_t)load_u64_le(bytes + 16),
 			.flows = load_u64_le(bytes + 24),
 			.packets = load_u64_le(bytes + 32),
+			.lost_entries = load_u64_le(bytes + 88),
+			.lost_flows = load_u64_le(bytes + 96),
+			.lost_packets = load_u64_le(bytes + 104),
 			.close_id = load_u64_le(bytes + 40),
 			.close_part = (uint32_t)load_u64_le(bytes + 48) },
 		.gap = { .from = load_u64_le(bytes + 56), .through = load_u64_le(bytes + 64) },
@@ -66,7 +72,7 @@ bool spool_record_read(struct spool_record *out, const uint8_t bytes[SPOOL_RECOR
 		.id = load_u64_le(bytes + 80),
 	};
 	return load_u32_le(bytes) == RECORD_MAGIC &&
-	       load_u64_le(bytes + 88) == XXH3_64bits(bytes, 88) &&
+	       load_u64_le(bytes + 112) == XXH3_64bits(bytes, 112) &&
 	       out->item.payload_bytes <= SPOOL_RECORD_MAX;
 }
 

@@ -12,7 +12,7 @@
 #include "sensor/spool.h"
 
 #define SPOOL_SEGMENT_HEADER_BYTES 40
-#define SPOOL_RECORD_HEADER_BYTES  96
+#define SPOOL_RECORD_HEADER_BYTES  120
 #define SPOOL_RECORD_MAX	   (256u << 20) /* an entry is cut at about 16 MiB */
 
 struct spool_segment_header {

@@ -274,7 +274,7 @@ static void test_spool_full_gives_up_the_oldest_and_names_them(void **state)
 
 	through = spool_give_up_through(spool, entry, 1);
 	assert_in_range(through, 1, number / 2);
-	note.gap = (struct spool_gap){ 1, through, 0, 0 };
+	note.gap = (struct spool_gap){ 1, through, through, 0, 0 };
 	assert_int_equal(spool_append(spool, entry, &note, &item), 0);
 	for (uint32_t i = 0; i < through; i++)
 		spool_done(spool, &items[i]);
@@ -296,7 +296,7 @@ static void test_spool_full_gives_up_the_oldest_and_names_them(void **state)
 static void test_spool_what_is_named_as_lost_does_not_come_back(void **state)
 {
 	struct spool *spool = open_spool(PLENTY);
-	struct spool_note note = { .close_id = 9, .gap = { 1, 3, 0, 0 } };
+	struct spool_note note = { .close_id = 9, .gap = { 1, 3, 3, 0, 0 } };
 	const struct spool_item *found;
 	struct spool_item item;
 	size_t count;
@@ -368,7 +368,8 @@ static size_t assert_all_accounted(struct spool *spool, uint64_t last)
 		struct spool_note note = { .close_id = 77, .gap = gap };
 		struct spool_item item;
 
-		accounted += gap.through - gap.from + 1;
+		assert_int_equal(gap.entries, gap.through - gap.from + 1);
+		accounted += gap.entries;
 		assert_int_equal(try_append(spool, 77, 1, &note, &item), 0);
 	}
 	assert_true(accounted >= last);

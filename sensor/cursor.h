@@ -17,12 +17,12 @@ struct cursor {
 	int64_t entry;			    /* last committed; -1 none */
 	char instance[INSTANCE_TEXT_BYTES]; /* who committed it */
 	int64_t boot;
-	int64_t interval_to_ns;	 /* end of the last committed capture interval; 0 none */
+	int64_t interval_to_ns;	    /* end of the last committed capture interval; 0 none */
 	char spool[SPOOL_ID_BYTES]; /* live: the spool that it last came from; "" none */
-	int64_t spool_sequence;	 /* the last committed record of it */
-	int64_t run;		 /* replays: 0, and one more for each --again */
-	int64_t run_first_entry; /* replays: number of the run's first entry */
-	bool is_finished;	 /* replays: the run is complete */
+	int64_t spool_sequence;	    /* the last committed record of it */
+	int64_t run;		    /* replays: 0, and one more for each --again */
+	int64_t run_first_entry;    /* replays: number of the run's first entry */
+	bool is_finished;	    /* replays: the run is complete */
 	char settings
 		[SETTINGS_TEXT_BYTES]; /* replays: what shapes its records, as "name=value" lines */
 };

@@ -14,6 +14,7 @@ struct waiting {
 
 struct send_queue {
 	struct send_queue_options options;
+	struct spool *spool; /* NULL without one */
 	uint64_t spool_last; /* when the process began */
 	struct waiting *first, *last;
 	size_t count;
@@ -79,28 +80,50 @@ static void destroy(struct waiting *waiting)
 int send_queue_create(struct send_queue **out, const struct send_queue_options *options)
 {
 	struct send_queue *queue = calloc(1, sizeof(*queue));
-	const struct spool_item *found;
-	size_t count = 0;
 
 	if (queue == NULL)
 		return -ENOMEM;
 	queue->options = *options;
-	if (options->spool != NULL) {
-		found = spool_found(options->spool, &count);
-		queue->spool_last = spool_last(options->spool);
-		for (size_t i = 0; i < count; i++) {
-			struct waiting *waiting = waiting_of_item(&found[i], true);
-
-			if (waiting == NULL) {
-				queue->options.spool = NULL; /* still the caller's */
-				send_queue_destroy(queue);
-				return -ENOMEM;
-			}
-			push(queue, waiting);
-		}
-	}
 	*out = queue;
 	return 0;
+}
+
+static void append_all(struct send_queue *queue, struct waiting *waiting)
+{
+	while (waiting != NULL) {
+		struct waiting *next = waiting->next;
+
+		push(queue, waiting);
+		waiting = next;
+	}
+}
+
+int send_queue_adopt(struct send_queue *queue, struct spool *spool)
+{
+	struct waiting *younger = queue->first;
+	const struct spool_item *found;
+	size_t count;
+	int rc = 0;
+
+	found = spool_found(spool, &count);
+	queue->first = queue->last = NULL;
+	queue->count = queue->memory_bytes = queue->memory_count = 0;
+	for (size_t i = 0; rc == 0 && i < count; i++) {
+		struct waiting *waiting = waiting_of_item(&found[i], true);
+
+		if (waiting != NULL)
+			push(queue, waiting);
+		else
+			rc = -ENOMEM;
+	}
+	while (rc != 0 && queue->first != NULL)
+		destroy(pop(queue));
+	append_all(queue, younger);
+	if (rc == 0) {
+		queue->spool = spool;
+		queue->spool_last = spool_last(spool);
+	}
+	return rc;
 }
 
 void send_queue_destroy(struct send_queue *queue)
@@ -110,7 +133,7 @@ void send_queue_destroy(struct send_queue *queue)
 	while (queue->first != NULL)
 		destroy(pop(queue));
 	send_queue_give_back(queue);
-	spool_close(queue->options.spool);
+	spool_close(queue->spool);
 	free(queue);
 }
 
@@ -226,7 +249,7 @@ static int append(struct send_queue *queue, struct entry *entry, const struct sp
 	int rc;
 
 	name_loss(entry, loss);
-	rc = spool_append(queue->options.spool, entry, &note, &item);
+	rc = spool_append(queue->spool, entry, &note, &item);
 	if (rc != 0) {
 		entry->ledger = before;
 		return rc;
@@ -241,7 +264,7 @@ static int append(struct send_queue *queue, struct entry *entry, const struct sp
 /* The oldest records of the spool go, which the entry names. */
 static int append_in_place_of_others(struct send_queue *queue, struct entry *entry)
 {
-	struct spool *spool = queue->options.spool;
+	struct spool *spool = queue->spool;
 	struct loss loss = { 0, 0, 0 };
 	struct spool_gap gap = { 0 };
 	struct waiting *waiting = queue->first;
@@ -277,7 +300,7 @@ static int append_in_place_of_others(struct send_queue *queue, struct entry *ent
 
 static int put_in_spool(struct send_queue *queue, struct entry *entry)
 {
-	struct spool_gap gap = spool_unnamed_gap(queue->options.spool);
+	struct spool_gap gap = spool_unnamed_gap(queue->spool);
 	struct loss loss = { gap.entries, gap.flows, gap.packets };
 	int rc = append(queue, entry, &gap, &loss);
 
@@ -292,7 +315,7 @@ int send_queue_put(struct send_queue *queue, struct entry *entry)
 {
 	int rc;
 
-	if (queue->options.spool == NULL)
+	if (queue->spool == NULL)
 		return put_in_memory(queue, entry);
 	rc = put_in_spool(queue, entry);
 	if (rc == 0) {
@@ -321,13 +344,13 @@ static struct entry *load(struct send_queue *queue, struct waiting *waiting)
 	waiting->entry = NULL;
 	if (waiting->item.sequence == 0)
 		return entry;
-	rc = spool_load(queue->options.spool, &waiting->item, &entry, &msg);
+	rc = spool_load(queue->spool, &waiting->item, &entry, &msg);
 	if (rc == 0)
 		return entry;
 	log_error("spool record cannot be read, it is lost error=\"%s\" flows=%llu packets=%llu",
 		msg.text, (unsigned long long)waiting->item.flows,
 		(unsigned long long)waiting->item.packets);
-	if (spool_lose(queue->options.spool, &waiting->item) != 0)
+	if (spool_lose(queue->spool, &waiting->item) != 0)
 		log_error("out of memory, the loss will not be named in a ledger");
 	return NULL;
 }
@@ -379,7 +402,7 @@ void send_queue_settle(struct send_queue *queue)
 
 		queue->taken = waiting->next;
 		if (waiting->item.sequence != 0)
-			spool_done(queue->options.spool, &waiting->item);
+			spool_done(queue->spool, &waiting->item);
 		destroy(waiting);
 	}
 }
@@ -400,7 +423,7 @@ void send_queue_give_back(struct send_queue *queue)
  * what this process has appended under such numbers gets new ones. */
 static int renumber(struct send_queue *queue, uint64_t sequence)
 {
-	struct spool *spool = queue->options.spool;
+	struct spool *spool = queue->spool;
 
 	log_warning("the spool is older than the log's cursor; going on behind it sequence=%llu",
 		(unsigned long long)sequence);
@@ -426,7 +449,7 @@ static int renumber(struct send_queue *queue, uint64_t sequence)
 
 int send_queue_reconcile(struct send_queue *queue, const char *spool_id_known, uint64_t sequence)
 {
-	struct spool *spool = queue->options.spool;
+	struct spool *spool = queue->spool;
 
 	if (spool == NULL || strcmp(spool_id(spool), spool_id_known) != 0)
 		return 0;

@@ -14,14 +14,20 @@
 struct send_queue_options {
 	bool drops; /* the oldest goes when there is no room; else putting fails until there is */
 	size_t memory_bytes_max;
-	struct spool *spool; /* becomes the queue's; NULL without one */
 };
 
 struct send_queue;
 
-/** Makes a queue; what the spool already holds is in it. @return 0 or -ENOMEM */
+/** Makes an empty queue without a spool. @return 0 or -ENOMEM */
 int send_queue_create(struct send_queue **out, const struct send_queue_options *options) MUST_CHECK;
 void send_queue_destroy(struct send_queue *queue);
+
+/**
+ * Gives the queue its spool, which then is the queue's: what it already holds comes first.
+ *
+ * @return 0 or -ENOMEM, and then the spool is still the caller's
+ */
+int send_queue_adopt(struct send_queue *queue, struct spool *spool) MUST_CHECK;
 
 /** True when there would be room. */
 bool send_queue_has_room(const struct send_queue *queue, const struct entry *entry);

@@ -19,7 +19,7 @@ struct sender_options {
 	const char *settings;			       /* replays: replay_settings */
 	char transactional_id[TRANSACTIONAL_ID_BYTES]; /* also the cursor's key */
 	uint32_t partitions;
-	const char *spool_id; /* live: whose sequence numbers the entries carry; NULL none */
+	const char *spool_id;	 /* live: whose sequence numbers the entries carry; NULL none */
 	const atomic_bool *stop; /* set from outside: gives up, also what is not sent */
 };
 

@@ -36,7 +36,8 @@ struct kafka_sink {
 	struct sender_options options;
 	struct origin origin;
 	bool is_live;
-	struct spool *spool; /* the queue's; NULL without one */
+	char spool_path[PATH_BYTES]; /* "" none is wanted */
+	uint64_t spool_bytes_max;
 	const atomic_bool *stop;
 	pthread_t thread;
 	pthread_mutex_t lock;
@@ -47,6 +48,11 @@ struct kafka_sink {
 	/* under the lock */
 	bool is_started;
 	struct send_queue *queue;
+	bool has_spool;
+	bool spool_is_missed; /* and it was said */
+	char spool_id[SPOOL_ID_BYTES];
+	struct cursor cursor; /* as the sending thread found it */
+	bool is_connected;
 	bool is_sending;
 	bool is_ending;
 	bool stays_open;  /* a replay: what comes behind is still to be read */
@@ -116,6 +122,43 @@ static int wait_for_room(struct kafka_sink *kafka, const struct entry *entry)
 	return kafka->rc;
 }
 
+/* What the log already has of the spool goes out of the queue. Under the lock. */
+static int reconcile(struct kafka_sink *kafka)
+{
+	int rc = 0;
+
+	if (kafka->has_spool && kafka->is_connected)
+		rc = send_queue_reconcile(
+			kafka->queue, kafka->cursor.spool, (uint64_t)kafka->cursor.spool_sequence);
+	return rc;
+}
+
+/* A former process may still have the spool while it ends: then it is tried again at each entry.
+ * Without one minutes wait in memory: worse than a spool, better than no telescope. */
+static int open_spool(struct kafka_sink *kafka)
+{
+	struct message msg = { "" };
+	struct spool *spool;
+	int rc = spool_open(&spool, kafka->spool_path, kafka->spool_bytes_max, &msg);
+
+	if (rc != 0) {
+		if (!kafka->spool_is_missed)
+			log_error("no spool, minutes wait in memory error=\"%s\"", msg.text);
+		kafka->spool_is_missed = true;
+		return rc == -ENOMEM ? rc : 0;
+	}
+	if (kafka->spool_is_missed)
+		log_info("the spool is there now");
+	snprintf(kafka->spool_id, sizeof(kafka->spool_id), "%s", spool_id(spool));
+	rc = send_queue_adopt(kafka->queue, spool);
+	if (rc != 0) {
+		spool_close(spool);
+		return rc;
+	}
+	kafka->has_spool = true;
+	return reconcile(kafka);
+}
+
 static int kafka_take(struct sink *sink, struct entry *entry, struct message *msg)
 {
 	struct kafka_sink *kafka = (struct kafka_sink *)sink;
@@ -123,6 +166,8 @@ static int kafka_take(struct sink *sink, struct entry *entry, struct message *ms
 
 	pthread_mutex_lock(&kafka->lock);
 	rc = wait_for_room(kafka, entry);
+	if (rc == 0 && kafka->is_live && !kafka->has_spool)
+		rc = open_spool(kafka);
 	if (rc == 0) {
 		if (send_queue_is_empty(kafka->queue) && !kafka->is_sending)
 			kafka->last_progress_s = timing_now_s();
@@ -200,17 +245,14 @@ static int send_batch(struct kafka_sink *kafka, struct entry *batch, struct mess
 	return rc != 0 ? rc : sender_send(kafka->sender, batch, msg);
 }
 
-/* What the log already has of the spool goes out of the queue. */
-static int reconcile(struct kafka_sink *kafka)
+static int note_connected(struct kafka_sink *kafka)
 {
-	const struct cursor *cursor;
 	int rc;
 
-	if (!kafka->is_live)
-		return 0;
-	cursor = sender_cursor(kafka->sender);
 	pthread_mutex_lock(&kafka->lock);
-	rc = send_queue_reconcile(kafka->queue, cursor->spool, (uint64_t)cursor->spool_sequence);
+	kafka->cursor = *sender_cursor(kafka->sender);
+	kafka->is_connected = true;
+	rc = reconcile(kafka);
 	if (rc == 0 && !send_queue_is_empty(kafka->queue))
 		log_info("sending what waits entries=%zu", send_queue_count(kafka->queue));
 	pthread_mutex_unlock(&kafka->lock);
@@ -244,8 +286,8 @@ static void *send_entries(void *context)
 	struct message msg = { 0 };
 	int rc = kafka->is_live ? connect_live(kafka, &msg) : 0;
 
-	if (rc == 0)
-		rc = reconcile(kafka);
+	if (rc == 0 && kafka->is_live)
+		rc = note_connected(kafka);
 	pthread_mutex_lock(&kafka->lock);
 	if (rc != 0)
 		fail(kafka, rc, &msg);
@@ -401,45 +443,22 @@ static struct kafka_sink *make_sink(
 	return kafka;
 }
 
-/* Without a spool minutes wait in memory: worse than a spool, better than no telescope. */
-static int open_spool(struct spool **out, const struct config *config, const struct origin *origin,
-	struct message *msg)
-{
-	char path[PATH_BYTES];
-	int rc;
-
-	snprintf(path, sizeof(path), "%s/%s/spool", config_text(config, OPT_SENSOR_STATE),
-		origin->sensor);
-	rc = spool_open(out, path, config_u64(config, OPT_SENSOR_SPOOL_BYTES), msg);
-	if (rc == 0 || rc == FAIL_FENCED || rc == -ENOMEM)
-		return rc;
-	log_error("no spool, minutes wait in memory and die with the process error=\"%s\"",
-		msg->text);
-	*out = NULL;
-	return 0;
-}
-
-static int make_queue(struct kafka_sink *kafka, const struct config *config, struct message *msg)
+static int make_queue(struct kafka_sink *kafka, const struct config *config)
 {
 	struct send_queue_options options = {
 		.drops = kafka->is_live,
 		.memory_bytes_max = kafka->is_live ? config_u64(config, OPT_SENSOR_QUEUE_BYTES)
 						   : REPLAY_QUEUE_BYTES,
 	};
-	int rc = 0;
+	int rc = send_queue_create(&kafka->queue, &options);
 
-	if (kafka->is_live)
-		rc = open_spool(&options.spool, config, &kafka->origin, msg);
-	if (rc != 0)
+	if (rc != 0 || !kafka->is_live)
 		return rc;
-	rc = send_queue_create(&kafka->queue, &options);
-	if (rc != 0) {
-		spool_close(options.spool);
-		return rc;
-	}
-	kafka->spool = options.spool;
-	kafka->options.spool_id = options.spool != NULL ? spool_id(options.spool) : NULL;
-	return 0;
+	snprintf(kafka->spool_path, sizeof(kafka->spool_path), "%s/%s/spool",
+		config_text(config, OPT_SENSOR_STATE), kafka->origin.sensor);
+	kafka->spool_bytes_max = config_u64(config, OPT_SENSOR_SPOOL_BYTES);
+	kafka->options.spool_id = kafka->spool_id;
+	return open_spool(kafka);
 }
 
 int sink_kafka_open(struct sink **out, const struct config *config, const atomic_bool *stop,
@@ -453,7 +472,7 @@ int sink_kafka_open(struct sink **out, const struct config *config, const atomic
 	rc = kafka->is_live ? kafka_check_settings(&kafka->options.kafka, msg)
 			    : connect_replay(kafka, config, msg);
 	if (rc == 0)
-		rc = make_queue(kafka, config, msg);
+		rc = make_queue(kafka, config);
 	if (rc == 0) {
 		*origin = kafka->origin;
 		*partitions = kafka->is_live ? 1 : kafka->options.partitions;
@@ -484,10 +503,14 @@ void sink_kafka_stay_open(struct sink *sink)
 
 bool sink_kafka_is_complete(const struct sink *sink)
 {
-	return sender_is_complete(((const struct kafka_sink *)sink)->sender);
+	const struct sender *sender = ((const struct kafka_sink *)sink)->sender;
+
+	return sender != NULL && sender_is_complete(sender);
 }
 
 bool sink_kafka_needs_another_pass(const struct sink *sink)
 {
-	return sender_needs_another_pass(((const struct kafka_sink *)sink)->sender);
+	const struct sender *sender = ((const struct kafka_sink *)sink)->sender;
+
+	return sender != NULL && sender_needs_another_pass(sender);
 }

@@ -57,12 +57,12 @@ static struct entry *make_entry(int64_t minute, size_t bytes, uint64_t packets, 
 	return entry;
 }
 
-static struct spool *open_spool(void)
+static struct spool *open_spool(uint64_t bytes_max)
 {
 	struct spool *spool = NULL;
 	struct message msg = { "" };
 
-	if (spool_open(&spool, directory, PLENTY, &msg) != 0)
+	if (spool_open(&spool, directory, bytes_max, &msg) != 0)
 		fail_msg("%s", msg.text);
 	return spool;
 }
@@ -71,11 +71,10 @@ static struct send_queue *make_queue(bool has_spool, uint64_t spool_bytes, bool 
 {
 	struct send_queue_options options = { .drops = drops, .memory_bytes_max = 16 * MIB };
 	struct send_queue *queue = NULL;
-	struct message msg = { "" };
 
-	if (has_spool && spool_open(&options.spool, directory, spool_bytes, &msg) != 0)
-		fail_msg("%s", msg.text);
 	assert_int_equal(send_queue_create(&queue, &options), 0);
+	if (has_spool)
+		assert_int_equal(send_queue_adopt(queue, open_spool(spool_bytes)), 0);
 	return queue;
 }
 
@@ -175,8 +174,8 @@ static void test_send_queue_takes_small_ones_together(void **state)
 
 static void test_send_queue_goes_on_after_a_restart(void **state)
 {
-	struct send_queue_options options = { .drops = true, .memory_bytes_max = 16 * MIB };
 	struct send_queue *queue = make_queue(true, PLENTY, true);
+	struct spool *spool;
 	char id[SPOOL_ID_BYTES];
 
 	(void)state;
@@ -190,9 +189,10 @@ static void test_send_queue_goes_on_after_a_restart(void **state)
 	assert_int_equal(take(queue, NULL), 3);
 	send_queue_destroy(queue);
 
-	options.spool = open_spool();
-	snprintf(id, sizeof(id), "%s", spool_id(options.spool));
-	assert_int_equal(send_queue_create(&queue, &options), 0);
+	spool = open_spool(PLENTY);
+	snprintf(id, sizeof(id), "%s", spool_id(spool));
+	queue = make_queue(false, 0, true);
+	assert_int_equal(send_queue_adopt(queue, spool), 0);
 	put(queue, 7, 1 * MIB, 10);
 	assert_int_equal(send_queue_reconcile(queue, "another spool", 5), 0);
 	assert_int_equal(send_queue_count(queue), 7); /* of one segment: nothing is forgotten */
@@ -232,6 +232,28 @@ static void test_send_queue_full_spool_gives_up_the_oldest_and_names_them(void *
 	assert_int_equal(remove_directory(state), 0);
 }
 
+/* A former process had the spool for a while: its minutes come before ours. */
+static void test_send_queue_adopts_a_spool_late(void **state)
+{
+	struct send_queue *former = make_queue(true, PLENTY, true);
+	struct send_queue *queue = make_queue(false, 0, true);
+
+	(void)state;
+	put(former, 1, 1000, 10);
+	put(former, 2, 1000, 10);
+	put(queue, 3, 1000, 10);
+	send_queue_destroy(former);
+	assert_int_equal(send_queue_adopt(queue, open_spool(PLENTY)), 0);
+	put(queue, 4, 1000, 10);
+	for (int i = 1; i <= 4; i++) {
+		assert_int_equal(take(queue, NULL), i);
+		send_queue_settle(queue);
+	}
+	assert_int_equal(take(queue, NULL), 0);
+	send_queue_destroy(queue);
+	assert_int_equal(remove_directory(state), 0);
+}
+
 /* The disk takes nothing: minutes wait in memory, in their place in the order. */
 static void test_send_queue_goes_on_in_memory_when_the_disk_fails(void **state)
 {
@@ -263,8 +285,8 @@ static void test_send_queue_goes_on_in_memory_when_the_disk_fails(void **state)
 /* The spool was set back to an older state: nothing new is taken for committed. */
 static void test_send_queue_of_an_older_spool_goes_on_behind_the_cursor(void **state)
 {
-	struct send_queue_options options = { .drops = true, .memory_bytes_max = 16 * MIB };
 	struct send_queue *queue = make_queue(true, PLENTY, true);
+	struct spool *spool;
 	char id[SPOOL_ID_BYTES];
 
 	(void)state;
@@ -272,9 +294,10 @@ static void test_send_queue_of_an_older_spool_goes_on_behind_the_cursor(void **s
 		put(queue, i, 1000, 10);
 	send_queue_destroy(queue);
 
-	options.spool = open_spool();
-	snprintf(id, sizeof(id), "%s", spool_id(options.spool));
-	assert_int_equal(send_queue_create(&queue, &options), 0);
+	spool = open_spool(PLENTY);
+	snprintf(id, sizeof(id), "%s", spool_id(spool));
+	queue = make_queue(false, 0, true);
+	assert_int_equal(send_queue_adopt(queue, spool), 0);
 	put(queue, 4, 1000, 10); /* sequence 4, which the cursor calls committed */
 	assert_int_equal(send_queue_reconcile(queue, id, 90), 0);
 	assert_int_equal(send_queue_count(queue), 1);
@@ -298,6 +321,7 @@ int main(void)
 		cmocka_unit_test(test_send_queue_takes_small_ones_together),
 		cmocka_unit_test(test_send_queue_goes_on_after_a_restart),
 		cmocka_unit_test(test_send_queue_full_spool_gives_up_the_oldest_and_names_them),
+		cmocka_unit_test(test_send_queue_adopts_a_spool_late),
 		cmocka_unit_test(test_send_queue_goes_on_in_memory_when_the_disk_fails),
 		cmocka_unit_test(test_send_queue_of_an_older_spool_goes_on_behind_the_cursor),
 	};

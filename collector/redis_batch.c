@@ -289,7 +289,10 @@ static void append_words(struct redis_words *to, const struct redis_words *from)
 	size_t start = 0;
 
 	for (size_t i = 0; i < from->count; i++) {
-		redis_words_add(to, from->bytes.data + start, from->ends[i] - start);
+		size_t size = from->ends[i] - start;
+
+		/* words may all be empty, and then there are no bytes to point into */
+		redis_words_add(to, size > 0 ? from->bytes.data + start : NULL, size);
 		start = from->ends[i];
 	}
 	to->failed |= from->failed;

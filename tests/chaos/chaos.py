@@ -1,0 +1,305 @@
+"""Chaos: faults drawn from a seed, and every figure must be as if there had been none.
+
+  tests/chaos/run [--seed N] [--faults N] [--kinds LIST] [--nodes N] [BUILD-DIR]
+
+A stream of known packets (the demo's capture) goes through a slow pipe into a sensor, collectors
+count and enrich it, and meanwhile a driver kills, freezes, empties, restores and fills what it
+finds. The plan is drawn from the seed, and the seed is printed; the same seed makes the same plan.
+
+The oracle is an undisturbed run of the same stream. At the end these must be equal, record for
+record: the messages of the log in each partition and in their order, the enriched records, the
+ledger, and every key in Redis; and the report must say what the sensor's own summary says. After
+each fault: nothing in Redis is above the oracle's figure for that minute and class, and no
+watermark has gone back, unless Redis was emptied, restored or lost its last second on purpose.
+"""
+import argparse
+import collections
+import json
+import pathlib
+import random
+import subprocess
+import sys
+import time
+
+sys.dont_write_bytecode = True
+import faults  # noqa: E402
+from programs import DARK, Members, Replay, World  # noqa: E402
+from servers import Kafka, Redis, wait_for  # noqa: E402
+
+HERE = pathlib.Path(__file__).resolve().parent
+CHAIN_FIELDS = ("frames non_ip malformed not_dark counted wire_bytes first_ns last_ns "
+                "per_protocol per_class per_fingerprint per_service per_minute").split()
+TOPICS = ("flows.v1", "sensors.v1", "enriched.v1", "deadletter.v1")
+CALM, REPLAY, LIVE = "calm", "chaos", "live"  # topic prefixes
+CALM_DB, REPLAY_DB, LIVE_DB, LIVE_CALM_DB = 1, 2, 3, 4
+SETTLE_S = 120
+
+counts = {"ok": 0, "not ok": 0}
+
+
+def check(name, differences):
+    kind = "not ok" if differences else "ok"
+    counts[kind] += 1
+    why = f": {'; '.join(map(str, differences))[:900]}" if differences else ""
+    print(f"{kind} {name}{why}", flush=True)
+    return not differences
+
+
+def run(*words, **options):
+    options.setdefault("timeout", 300)
+    return subprocess.run([str(word) for word in words], capture_output=True, check=False, **options)
+
+
+def make_capture(world, faults_count):
+    """The stream grows with the number of faults, so that each has something to disturb."""
+    capture, truth = world.data / "demo.pcap", world.data / "demo.json"
+    hours = max(6, faults_count // 10)
+    packets = hours * 10000
+    done = run(world.build / "deploy/demo/hoshimi-demo", "--pcap", capture, "--truth", truth, "--packets", packets,
+               "--hours", hours, "--seed", "7")
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr.decode())
+    summary = run(world.sensor, "-r", capture, "--dark", DARK, "--summary")
+    return capture, json.loads(summary.stdout)
+
+
+class Oracle:
+    """What the stream comes to when nothing disturbs it."""
+
+    def __init__(self, world, capture, summary):
+        self.summary = summary
+        world.create_topics(CALM)
+        calm = Replay(world, CALM, capture)
+        calm.advance_to_end()
+        calm.start()
+        group = Members(world, CALM, CALM_DB, "calm")
+        group.want(1)
+        if calm.process.child.wait(timeout=300) != 0:
+            raise RuntimeError(f"undisturbed run: {calm.process.said()[-500:]}")
+        if not wait_for(lambda: counted(world, CALM, CALM_DB) == summary["counted"], SETTLE_S):
+            raise RuntimeError("undisturbed run: Redis does not come to the summary's count")
+        self.topics = settled_topics(world, CALM, summary["counted"])
+        group.leave(0)
+        self.dump = world.redis.dump(CALM_DB, CALM)
+        _, self.figures = world.redis.glance(CALM_DB, CALM)
+
+
+def counted(world, prefix, database):
+    """Packets counted, once all partitions have come as far; -1 before."""
+    done = run(world.report, "--redis", f"redis://127.0.0.1:6379/{database}", "--topic-prefix", prefix, "--json")
+    if done.returncode != 0 or not done.stdout:
+        return -1
+    shown = json.loads(done.stdout)
+    return shown["counted"] if shown["base"]["applied"] == shown["counted"] else -1
+
+
+def packets_of(messages):
+    return sum(json.loads(value)["packets"] for _, _, value in messages)
+
+
+def settled_topics(world, prefix, packets):
+    """The topics once the enriched records have come to so many packets, or when time is over."""
+    wait_for(lambda: packets_of(world.kafka.read_messages(f"{prefix}.enriched.v1")) >= packets, SETTLE_S, 1)
+    found = {}
+    for topic in TOPICS:
+        partitions = collections.defaultdict(list)
+        for partition, _, value in world.kafka.read_messages(f"{prefix}.{topic}"):
+            partitions[partition].append(value)
+        found[topic] = partitions
+    return found
+
+
+def topic_differences(name, calm, found):
+    """Record for record, in each partition in order."""
+    differences = []
+    for partition in sorted(set(calm) | set(found)):
+        a, b = calm.get(partition, []), found.get(partition, [])
+        if a == b:
+            continue
+        missing, extra = collections.Counter(a), collections.Counter(b)
+        missing.subtract(extra)
+        lacks = sum(n for n in missing.values() if n > 0)
+        more = -sum(n for n in missing.values() if n < 0)
+        first = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
+        differences.append(f"{name} partition {partition}: {len(a)} records undisturbed, {len(b)} now, {lacks} missing, "
+                           f"{more} too many, first difference at {first}")
+    return differences
+
+
+def dump_differences(calm, found):
+    keys = [key for key in sorted(set(calm) | set(found)) if calm.get(key) != found.get(key)]
+    shown = []
+    for key in keys[:3]:
+        a, b = calm.get(key), found.get(key)
+        if isinstance(a, list) and isinstance(b, list):
+            a, b = sorted(set(map(str, a)) - set(map(str, b)))[:3], sorted(set(map(str, b)) - set(map(str, a)))[:3]
+        shown.append(f"{key}: {str(a)[:120]} undisturbed, {str(b)[:120]} now")
+    return [f"{len(keys)} keys differ"] + shown if keys else []
+
+
+class Invariants:
+    """What must hold at any time."""
+
+    def __init__(self, world, oracle):
+        self.world, self.oracle = world, oracle
+        self.marks, self.epoch = {}, world.redis.epoch
+
+    def look(self):
+        epoch = self.world.redis.epoch
+        marks, figures = self.world.redis.glance(REPLAY_DB, REPLAY)
+        found = [f"watermark of partition {partition} went back from {before} to {marks.get(partition)}"
+                 for partition, before in self.marks.items()
+                 if epoch == self.epoch and marks.get(partition, -1) < before]
+        above = [name for name, packets in figures.items() if packets > self.oracle.figures.get(name, 0)]
+        found += [f"{name}: {figures[name]} packets in Redis, {self.oracle.figures.get(name, 0)} in truth"
+                  for name in above[:3]]
+        self.marks, self.epoch = marks, epoch
+        return found
+
+
+class Driver:
+    """Plays the plan: up to so many faults at a time, none that touch the same thing."""
+
+    AT_ONCE = 3
+
+    def __init__(self, world, invariants, plan, seed):
+        self.world, self.invariants, self.seed = world, invariants, seed
+        self.waiting, self.active = plan, []
+
+    def play(self):
+        while self.waiting or self.active:
+            self.begin_next()
+            for item in list(self.active):
+                if time.monotonic() >= item["due"]:
+                    self.go_on(item)
+            self.world.watch()
+            time.sleep(0.02)
+
+    def begin_next(self):
+        touched = set().union(*(item["touches"] for item in self.active)) if self.active else set()
+        if len(self.active) >= self.AT_ONCE:
+            return
+        for item in self.waiting[:6]:
+            if not item["touches"] & touched:
+                self.waiting.remove(item)
+                self.active.append(item)
+                item["steps"] = item["function"](self.world, item["rng"])
+                item["due"] = time.monotonic() + item["rng"].uniform(0, 1)
+                item["began"] = time.monotonic()
+                self.world.replay.advance(self.world.step, item["rng"].uniform(1, 6))
+                return
+
+    def go_on(self, item):
+        try:
+            item["due"] = time.monotonic() + next(item["steps"])
+            return
+        except StopIteration:
+            self.active.remove(item)
+        found = self.world.findings[:]
+        self.world.findings.clear()
+        is_away = any(other["touches"] & {"redis"} for other in self.active)
+        if not is_away:
+            found += self.invariants.look()
+        seconds = time.monotonic() - item["began"]
+        print(f"    {seconds:.1f} s, {self.world.replay.allowed / len(self.world.replay.capture):.0%} of the stream"
+              f"{', redis not looked at: another fault holds it' if is_away else ''}", flush=True)
+        check(f"{item['name']} (seed {self.seed})", found)
+
+
+def make_plan(kinds, number, seed):
+    """Rounds of all kinds, each in an order of its own."""
+    rng, names = random.Random(seed), []
+    while len(names) < number:
+        names += rng.sample(kinds, len(kinds))
+    return [{"name": f"{i + 1} {name}", "function": faults.KINDS[name][0], "touches": faults.KINDS[name][1],
+             "rng": random.Random(f"{seed}/{i}")} for i, name in enumerate(names[:number])]
+
+
+def settle_replay(world, oracle, seed):
+    """The rest of the stream in peace, then the comparison."""
+    world.replay.advance_to_end()
+    done = wait_for(lambda: (world.watch(), world.replay.is_done)[1], SETTLE_S)
+    check(f"the replay ends well (seed {seed})", [] if done else [world.replay.process.said()[-400:]])
+    wait_for(lambda: counted(world, REPLAY, REPLAY_DB) == oracle.summary["counted"], SETTLE_S, 0.5)
+    done = run(world.report, "--redis", f"redis://127.0.0.1:6379/{REPLAY_DB}", "--topic-prefix", REPLAY, "--json")
+    shown = json.loads(done.stdout) if done.returncode == 0 else {}
+    check(f"the report equals the summary (seed {seed})",
+          [f"{field} differs" for field in CHAIN_FIELDS if shown.get(field) != oracle.summary[field]])
+    topics = settled_topics(world, REPLAY, oracle.summary["counted"])
+    world.watch()
+    check(f"all members of the replay's group end well (seed {seed})", world.groups[0].leave(0) + world.findings)
+    world.findings.clear()
+    found = world.redis.dump(REPLAY_DB, REPLAY)
+    check(f"every key in Redis is as undisturbed (seed {seed})", dump_differences(oracle.dump, found))
+    for topic, what in (("flows.v1", "the log holds every message once, in order"),
+                        ("sensors.v1", "the ledger is as undisturbed"),
+                        ("enriched.v1", "every enriched record once, in order"),
+                        ("deadletter.v1", "no message was put aside")):
+        check(f"{what} (seed {seed})", topic_differences(topic, oracle.topics[topic], topics[topic]))
+
+
+def options_of(words):
+    parser = argparse.ArgumentParser(prog="tests/chaos/run", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--faults", type=int, default=36)
+    parser.add_argument("--kinds", default="all", help="names with commas; all of them by default")
+    parser.add_argument("--nodes", type=int, default=1, help="of Kafka")
+    parser.add_argument("--list", action="store_true", help="shows the kinds of fault")
+    for name in ("--build", "--data", "--kafka"):
+        parser.add_argument(name, type=pathlib.Path, help=argparse.SUPPRESS)
+    options = parser.parse_args(words)
+    options.kinds = list(faults.KINDS) if options.kinds == "all" else options.kinds.split(",")
+    unknown = [kind for kind in options.kinds if kind not in faults.KINDS]
+    if unknown:
+        parser.error(f"{unknown[0]} is no kind of fault; there are: {' '.join(faults.KINDS)}")
+    return options
+
+
+def main():
+    options = options_of(sys.argv[1:])
+    if options.list:
+        for name, (function, touches) in faults.KINDS.items():
+            print(f"{name:22} {' '.join(sorted(touches)):14} {function.__doc__.splitlines()[0]}")
+        return 0
+    began = time.monotonic()
+    print(f"chaos: --seed {options.seed} --faults {options.faults} --kinds {','.join(options.kinds)}", flush=True)
+    run("ip", "link", "set", "lo", "up")
+    java = (options.data / "java").read_text().splitlines()
+    kafka, redis = Kafka(options.data, options.kafka, java, options.nodes), Redis(options.data)
+    world = World(options.build, options.data, kafka, redis)
+    redis.configure()
+    redis.start()
+    kafka.configure()
+    kafka.start()
+    capture, summary = make_capture(world, options.faults)
+    kafka.wait()
+    redis.wait()
+    oracle = Oracle(world, capture, summary)
+    print(f"    undisturbed after {time.monotonic() - began:.0f} s: {summary['counted']} packets, "
+          f"{sum(map(len, oracle.topics['enriched.v1'].values()))} flows, "
+          f"{sum(map(len, oracle.topics['sensors.v1'].values()))} entries, {len(oracle.dump)} keys", flush=True)
+
+    world.create_topics(REPLAY)
+    world.step = 0.6 / options.faults  # of the stream, with each fault; faults push some more
+    world.replay = Replay(world, REPLAY, capture)
+    world.groups = [Members(world, REPLAY, REPLAY_DB, "member")]
+    world.groups[0].want(1)
+    world.replay.start()
+    invariants = Invariants(world, oracle)
+    Driver(world, invariants, make_plan(options.kinds, options.faults, options.seed), options.seed).play()
+    settle_replay(world, oracle, options.seed)
+    print(f"seed {options.seed}: {options.faults} faults in {time.monotonic() - began:.0f} s", flush=True)
+    return 0
+
+
+try:
+    STATUS = main()
+except Exception as error:  # pylint: disable=broad-except
+    import traceback
+    traceback.print_exc()
+    check("the driver", [f"{type(error).__name__}: {error}"])
+    STATUS = 1
+if "--list" not in sys.argv:
+    print(f"{counts['ok']} passed, {counts['not ok']} failed")
+sys.exit(1 if counts["not ok"] else STATUS)

@@ -1,0 +1,151 @@
+"""Sensors and collectors of a chaos run."""
+import os
+import select
+import subprocess
+import threading
+import time
+
+from servers import Process
+
+DARK = "198.51.100.0/24,203.0.113.0/24,2001:db8:77::/64"
+
+
+def last_lines(text, count=3):
+    return " | ".join(text.strip().splitlines()[-count:])[-600:]
+
+
+class Replay:
+    """The sensor of the replay: a capture through a pipe, of which only so much has arrived yet."""
+
+    def __init__(self, world, prefix, capture):
+        self.world, self.prefix, self.capture = world, prefix, capture.read_bytes()
+        self.process = Process("replay", world.data / "log/replay.log")
+        self.allowed = self.goal = 0  # bytes: what may be written now, and soon
+        self.rate = 1.0  # bytes a second on the way there
+        self.wanted = False
+        self.lock = threading.Lock()
+        threading.Thread(target=self.feed, daemon=True).start()
+
+    def words(self, prefix, source="-"):
+        return [self.world.sensor, "-r", source, "--replay-id", "chaos", "--topic-prefix", prefix, "--brokers",
+                self.world.kafka.brokers, "--sensor", "chaos", "--dark", DARK, "-o", "kafka"]
+
+    def start(self):
+        self.wanted = True
+        with self.lock:
+            self.process.run(self.words(self.prefix), stdin=subprocess.PIPE)
+            os.set_blocking(self.process.child.stdin.fileno(), False)
+            self.written = 0
+
+    def kill(self):
+        self.wanted = False
+        self.process.kill()
+
+    def advance(self, share, seconds):
+        """So much more of the capture arrives within some seconds; at once when it is zero."""
+        self.goal = min(len(self.capture), self.goal + int(share * len(self.capture)))
+        self.rate = (self.goal - self.allowed) / max(seconds, 0.001)
+
+    def advance_to_end(self):
+        self.goal, self.rate = len(self.capture), 1e9
+
+    def feed(self):
+        """A thread: writes what may be written, also again to a sensor that begins anew."""
+        past = time.monotonic()
+        while True:
+            time.sleep(0.02)
+            now = time.monotonic()
+            self.allowed = min(self.goal, int(self.allowed + self.rate * (now - past)))
+            past = now
+            with self.lock:
+                pipe = self.process.child.stdin if self.process.is_running else None
+                if pipe is None or pipe.closed:
+                    continue
+                try:
+                    while self.written < self.allowed and select.select([], [pipe], [], 0)[1]:
+                        piece = self.capture[self.written : min(self.allowed, self.written + 65536)]
+                        self.written += os.write(pipe.fileno(), piece)
+                    if self.written == len(self.capture):
+                        pipe.close()
+                except (BrokenPipeError, BlockingIOError):
+                    continue
+
+    @property
+    def is_done(self):
+        return self.process.child is not None and self.process.child.poll() == 0
+
+
+class Members:
+    """Collectors of one group; one, or several for a while."""
+
+    def __init__(self, world, prefix, database, name):
+        self.world, self.prefix, self.database, self.name = world, prefix, database, name
+        self.members = []
+        self.wanted = 0
+        self.held = set()  # whom a fault keeps down
+
+    def start(self, index):
+        while len(self.members) <= index:
+            self.members.append(Process(f"{self.name}{len(self.members)}",
+                                        self.world.data / f"log/{self.name}{len(self.members)}.log"))
+        if not self.members[index].is_running:
+            self.members[index].run(self.words())
+
+    def words(self, *more):
+        return [self.world.collector, "--topic-prefix", self.prefix, "--brokers", self.world.kafka.brokers, "--redis",
+                f"redis://127.0.0.1:6379/{self.database}", "--state", self.world.data / "state", *more]
+
+    def want(self, count):
+        self.wanted = count
+        for i in range(count):
+            if i not in self.held:
+                self.start(i)
+
+    def leave(self, count):
+        """Down to so many, by SIGTERM. @return what is wrong with how they ended"""
+        self.wanted = count
+        found = []
+        for member in self.members[count:]:
+            status = member.end() if member.is_running else 0
+            if status != 0:
+                found.append(f"{member.name} ended with {status}: {last_lines(member.said())}")
+        return found
+
+
+class World:
+    """All that a run consists of."""
+
+    def __init__(self, build, data, kafka, redis):
+        self.build, self.data, self.kafka, self.redis = build, data, kafka, redis
+        self.sensor = build / "sensor/hoshimi-sensor"
+        self.collector = build / "collector/hoshimi-collector"
+        self.report = build / "collector/hoshimi-report"
+        self.findings = []  # what nobody expected
+        self.replay = self.live = None
+        self.groups = []
+
+    def find(self, text):
+        self.findings.append(text)
+        print(f"    finding: {text}", flush=True)
+
+    def create_topics(self, prefix):
+        copies = min(3, len(self.kafka.nodes))
+        done = subprocess.run([self.collector, "--create-topics", "--topic-prefix", prefix, "--brokers",
+                               self.kafka.brokers, "--replication", str(copies)], capture_output=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"topics: {done.stderr.decode()}")
+
+    def watch(self):
+        """Whoever ended by itself is a finding, and is started again, as systemd would."""
+        replay = self.replay
+        if replay.wanted and not replay.process.is_running and not replay.is_done:
+            self.find(f"the replay's sensor ended with {replay.process.child.returncode}: "
+                      f"{last_lines(replay.process.said())}")
+            replay.start()
+        for group in self.groups:
+            for i, member in enumerate(group.members[: group.wanted]):
+                if i not in group.held and not member.is_running:
+                    self.find(f"{member.name} ended with {member.child.returncode}: {last_lines(member.said())}")
+                    group.start(i)
+        if self.live is not None:
+            self.live.watch()

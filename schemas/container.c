@@ -231,7 +231,7 @@ static int header_parse(struct byte_reader *r, struct header *header, struct mes
 	size_t compared = bytes_left(r) < MAGIC_BYTES ? bytes_left(r) : MAGIC_BYTES;
 	int rc;
 
-	if (memcmp(r->at, MAGIC, compared) != 0) {
+	if (compared > 0 && memcmp(r->at, MAGIC, compared) != 0) {
 		message_set(msg, "not an Avro object container");
 		return FAIL_FORMAT;
 	}

@@ -29,6 +29,15 @@ void sketch_register_add(uint8_t registers[SKETCH_REGISTERS], uint32_t hash)
 		registers[index] = rank;
 }
 
+bool sketch_registers_are_sound(const uint8_t registers[SKETCH_REGISTERS])
+{
+	bool is_sound = true;
+
+	for (unsigned i = 0; i < SKETCH_REGISTERS; i++)
+		is_sound &= registers[i] <= VALUE_BITS + 1;
+	return is_sound;
+}
+
 static void become_registers(struct sketch *sketch)
 {
 	memset(sketch->registers, 0, sizeof(sketch->registers));
@@ -176,9 +185,8 @@ static int decode_registers(struct sketch *out, struct byte_reader *r)
 
 	if (registers == NULL || bytes_left(r) != 0)
 		return FAIL_FORMAT;
-	for (unsigned i = 0; i < SKETCH_REGISTERS; i++)
-		if (registers[i] > VALUE_BITS + 1)
-			return FAIL_FORMAT;
+	if (!sketch_registers_are_sound(registers))
+		return FAIL_FORMAT;
 	memcpy(out->registers, registers, SKETCH_REGISTERS);
 	return 0;
 }

@@ -46,6 +46,9 @@ uint32_t sketch_hash(const uint8_t *address, size_t size);
 /** Sets a register block's register for one hash. */
 void sketch_register_add(uint8_t registers[SKETCH_REGISTERS], uint32_t hash);
 
+/** True when every register has a value that sketch_register_add can give it. */
+bool sketch_registers_are_sound(const uint8_t registers[SKETCH_REGISTERS]);
+
 void sketch_add(struct sketch *sketch, uint32_t hash);
 void sketch_merge(struct sketch *into, const struct sketch *from);
 

@@ -40,6 +40,7 @@ struct segments {
 };
 
 struct darknet {
+	char *source;
 	struct darknet_range *ranges;
 	size_t range_count;
 	struct segments v4, v6;
@@ -297,6 +298,20 @@ static int prepare(struct darknet *darknet, struct prefix *prefixes, size_t coun
 	return 0;
 }
 
+static int keep_source(struct darknet *darknet, const char *const *texts, size_t count)
+{
+	struct buffer source = { 0 };
+
+	for (size_t i = 0; i < count; i++) {
+		if (i > 0)
+			buffer_u8(&source, ',');
+		buffer_append_text(&source, texts[i]);
+	}
+	buffer_u8(&source, '\0');
+	darknet->source = (char *)source.data;
+	return source.failed ? -ENOMEM : 0;
+}
+
 int darknet_create(
 	struct darknet **out, const char *const *texts, size_t count, struct message *msg)
 {
@@ -304,6 +319,8 @@ int darknet_create(
 	struct darknet *darknet = calloc(1, sizeof(*darknet));
 	int rc = prefixes == NULL || darknet == NULL ? -ENOMEM : 0;
 
+	if (rc == 0)
+		rc = keep_source(darknet, texts, count);
 	for (size_t i = 0; rc == 0 && i < count; i++)
 		rc = parse_prefix(&prefixes[i], texts[i], msg);
 	if (rc == 0) {
@@ -325,10 +342,16 @@ int darknet_create(
 	return 0;
 }
 
+const char *darknet_source(const struct darknet *darknet)
+{
+	return darknet->source;
+}
+
 void darknet_destroy(struct darknet *darknet)
 {
 	if (darknet == NULL)
 		return;
+	free(darknet->source);
 	free(darknet->ranges);
 	free(darknet->v4.items);
 	free(darknet->v6.items);

@@ -49,6 +49,9 @@ int darknet_read_file(
 /** The range that holds an address, DARKNET_NONE when it is not monitored. @param bytes 4 or 16 */
 uint32_t darknet_find(const struct darknet *darknet, const uint8_t *address, size_t bytes);
 
+/** What the ranges were made of, comma separated: darknet_create makes the same of it. */
+const char *darknet_source(const struct darknet *darknet);
+
 size_t darknet_range_count(const struct darknet *darknet);
 const struct darknet_range *darknet_range(const struct darknet *darknet, size_t index);
 

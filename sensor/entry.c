@@ -8,6 +8,7 @@
  */
 #include "sensor/entry.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -71,7 +72,8 @@ struct entry_closer {
 	struct items items;
 	/* of the minute being closed */
 	uint64_t minute;
-	const struct ledger *ledger;
+	struct ledger books;	     /* of all its windows */
+	const struct ledger *ledger; /* these */
 	const struct entry_interval *interval;
 	uint64_t sketch_overflow;
 	bool is_first_part;
@@ -179,6 +181,7 @@ void entry_closer_destroy(struct entry_closer *closer)
 	free(closer->part.record_counts);
 	entry_destroy(closer->part.entry);
 	free(closer->totals.range_packets);
+	free(closer->books.range_packets);
 	free(closer->parts);
 	release_items(&closer->items);
 	buffer_fini(&closer->header);
@@ -352,10 +355,15 @@ static void list_items(struct items *items)
 	for (uint64_t s = 0; s < items->source_count; s++) {
 		const struct flow_list *flows = &items->sources[s].flows;
 
-		for (uint32_t i = 0; i < flows->count; i++)
-			*out++ = (uint64_t)load_u32(flow_list_at(flows, i)->key) << 32 |
-				 s << items->number_bits | i;
+		for (uint32_t i = 0; i < flows->count; i++) {
+			const struct flow_entry *entry = flow_list_at(flows, i);
+
+			if (entry->packets > 0)
+				*out++ = (uint64_t)load_u32(entry->key) << 32 |
+					 s << items->number_bits | i;
+		}
 	}
+	items->count = (size_t)(out - items->list);
 }
 
 /* Lists and sorts the flows of one IP version in all windows. */
@@ -451,20 +459,23 @@ static int fill_ranges(const struct entry_closer *closer, struct entry *entry)
 {
 	const struct darknet *darknet = closer->options.darknet;
 	size_t count = closer->ledger->range_count;
+	uint8_t *text;
 
 	entry->ranges = calloc(count + 1, sizeof(*entry->ranges));
-	if (entry->ranges == NULL)
+	entry->texts = text = malloc(count * PREFIX_TEXT_BYTES + 1);
+	if (entry->ranges == NULL || text == NULL)
 		return -ENOMEM;
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < count; i++, text += PREFIX_TEXT_BYTES) {
 		const struct darknet_range *range = darknet_range(darknet, i);
+		size_t size = strlen(range->prefix);
 
-		entry->ranges[i].prefix =
-			(struct bytes){ (const uint8_t *)range->prefix, strlen(range->prefix) };
+		memcpy(text, range->prefix, size);
+		entry->ranges[i].prefix = (struct bytes){ text, size };
 		entry->ranges[i].addresses = range->addresses;
 		entry->ranges[i].packets = (int64_t)closer->ledger->range_packets[i];
 	}
 	entry->ledger.ranges = (struct avro_list){ entry->ranges, count };
-	entry->bytes += count * sizeof(*entry->ranges);
+	entry->bytes += count * (sizeof(*entry->ranges) + PREFIX_TEXT_BYTES);
 	return 0;
 }
 
@@ -793,26 +804,59 @@ static void check_books(const struct ledger *ledger, uint64_t minute)
 			(unsigned long long)sorted);
 }
 
+/* From here on the close can be repeated by another process, to the same bytes. */
+static void freeze(struct window **windows, size_t count, const struct entry_interval *interval)
+{
+	for (size_t w = 0; w < count; w++) {
+		struct window_close *close = &windows[w]->close;
+
+		if (close->is_closing)
+			continue;
+		close->id = interval->close_id;
+		close->from_ns = interval->from_ns;
+		close->to_ns = interval->to_ns;
+		close->closed_through = interval->closed_through;
+		close->is_final = interval->is_final;
+		atomic_signal_fence(memory_order_release);
+		close->is_closing = true;
+	}
+}
+
+/* The books of all windows together. The windows keep theirs: a repeated close needs them. */
+static int merge_books(struct entry_closer *closer, struct window **windows, size_t count)
+{
+	struct ledger *books = &closer->books;
+	size_t ranges = windows[0]->ledger.range_count;
+
+	free(books->range_packets);
+	*books = (struct ledger){ .first_ns = UINT64_MAX, .range_count = ranges };
+	books->range_packets = calloc(ranges + 1, sizeof(uint64_t));
+	if (books->range_packets == NULL)
+		return -ENOMEM;
+	for (size_t w = 0; w < count; w++)
+		ledger_add(books, &windows[w]->ledger);
+	return 0;
+}
+
 int entry_closer_close(struct entry_closer *closer, struct window **windows, size_t count,
 	const struct entry_interval *interval)
 {
-	struct ledger *ledger = &windows[0]->ledger;
-	int rc = 0;
+	int rc = merge_books(closer, windows, count);
 
+	freeze(windows, count, interval);
 	closer->sketch_overflow = 0;
-	for (size_t w = 0; w < count; w++) {
+	for (size_t w = 0; w < count; w++)
 		closer->sketch_overflow += flow_table_sketch_overflow(windows[w]->table);
-		if (w > 0)
-			ledger_add(ledger, &windows[w]->ledger);
-	}
 	closer->minute = windows[0]->minute;
-	closer->ledger = ledger;
+	closer->ledger = &closer->books;
 	closer->interval = interval;
 	closer->is_first_part = true;
 	closer->close_part = 0;
-	check_books(ledger, closer->minute);
-	ledger_add(&closer->totals, ledger);
-	if (!closer->options.discards)
+	if (rc == 0) {
+		check_books(&closer->books, closer->minute);
+		ledger_add(&closer->totals, &closer->books);
+	}
+	if (rc == 0 && !closer->options.discards)
 		rc = close_parts(closer, windows, count);
 	for (size_t w = 0; w < count; w++)
 		window_destroy(windows[w]);

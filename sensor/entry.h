@@ -34,7 +34,7 @@ struct entry {
 	struct ledger_range *ranges; /* behind ledger.ranges; owned */
 	struct ledger_sender *senders;
 	char (*sender_texts)[ADDRESS_TEXT_BYTES];
-	uint8_t *texts; /* of an entry that was read back: what ranges and senders point to */
+	uint8_t *texts; /* that ranges, and senders when read back, point to */
 	struct entry_message *messages;
 	size_t message_count;
 	struct entry_share *shares; /* one per partition */
@@ -75,8 +75,7 @@ void entry_closer_destroy(struct entry_closer *closer);
 int entry_closer_set_partitions(struct entry_closer *closer, uint32_t partitions) MUST_CHECK;
 
 /**
- * The windows closed from here on were counted with these ranges. The former ones must stay as long
- * as entries do that name them.
+ * The windows closed from here on were counted with these ranges.
  */
 void entry_closer_set_darknet(struct entry_closer *closer, const struct darknet *darknet);
 

@@ -9,6 +9,7 @@
 #define STORE_VERSION	   1
 #define PARTITIONS_MAX	   65536 /* far above what a topic has */
 #define SHARE_BYTES	   16
+#define FIGURE_MAX	   (UINT64_C(1) << 53) /* no minute has so many, and sums stay exact */
 #define MESSAGE_HEAD_BYTES 12
 
 static void append_u32(struct buffer *out, uint32_t value)
@@ -70,13 +71,23 @@ static uint64_t read_u64(struct byte_reader *r)
 	return low | (uint64_t)bytes_u32_le(r) << 32;
 }
 
+/* Moves a text to where `at` points, and that behind it. */
+static void own_text(struct bytes *text, uint8_t **at)
+{
+	if (text->size > 0)
+		memcpy(*at, text->data, text->size);
+	text->data = *at;
+	*at += text->size;
+}
+
 /* Lists of a decoded marker borrow from its bytes: texts and rows become the entry's own. */
 static int own_lists(struct entry *entry, const struct marker_record *marker)
 {
 	const struct ledger_range *ranges = marker->ranges.items;
 	const struct ledger_sender *senders = marker->dark_senders.items;
 	size_t range_count = marker->ranges.count, sender_count = marker->dark_senders.count;
-	size_t text_bytes = 1, at = 0;
+	size_t text_bytes = 1;
+	uint8_t *at;
 
 	for (size_t i = 0; i < range_count; i++)
 		text_bytes += ranges[i].prefix.size;
@@ -84,20 +95,16 @@ static int own_lists(struct entry *entry, const struct marker_record *marker)
 		text_bytes += senders[i].address.size;
 	entry->ranges = calloc(range_count + 1, sizeof(*entry->ranges));
 	entry->senders = calloc(sender_count + 1, sizeof(*entry->senders));
-	entry->texts = malloc(text_bytes);
-	if (entry->ranges == NULL || entry->senders == NULL || entry->texts == NULL)
+	entry->texts = at = malloc(text_bytes);
+	if (entry->ranges == NULL || entry->senders == NULL || at == NULL)
 		return -ENOMEM;
 	for (size_t i = 0; i < range_count; i++) {
 		entry->ranges[i] = ranges[i];
-		entry->ranges[i].prefix.data = entry->texts + at;
-		memcpy(entry->texts + at, ranges[i].prefix.data, ranges[i].prefix.size);
-		at += ranges[i].prefix.size;
+		own_text(&entry->ranges[i].prefix, &at);
 	}
 	for (size_t i = 0; i < sender_count; i++) {
 		entry->senders[i] = senders[i];
-		entry->senders[i].address.data = entry->texts + at;
-		memcpy(entry->texts + at, senders[i].address.data, senders[i].address.size);
-		at += senders[i].address.size;
+		own_text(&entry->senders[i].address, &at);
 	}
 	entry->ledger.ranges = (struct avro_list){ entry->ranges, range_count };
 	entry->ledger.dark_senders = (struct avro_list){ entry->senders, sender_count };
@@ -158,6 +165,8 @@ static int read_shares(struct entry *entry, struct byte_reader *r)
 	for (uint32_t p = 0; p < entry->partitions; p++) {
 		entry->shares[p].flows = read_u64(r);
 		entry->shares[p].packets = read_u64(r);
+		if (entry->shares[p].flows > FIGURE_MAX || entry->shares[p].packets > FIGURE_MAX)
+			return FAIL_FORMAT;
 		entry->flows += entry->shares[p].flows;
 		entry->packets += entry->shares[p].packets;
 	}

@@ -32,6 +32,7 @@
 #define POOL_CHUNK_BYTES (8u << POOL_CHUNK_SHIFT)
 #define LINE_BYTES	 64 /* a cache line */
 #define EMPTY_SLOT	 0
+#define POOL_PIECES	 FLOW_FAMILIES /* an arena piece's kind: a family's chunk, or the pool's */
 #define PACKETS_MAX	 (UINT32_MAX - 1)
 #define BYTES_MASK	 ((UINT64_C(1) << 48) - 1)
 #define BYTES_MAX	 (BYTES_MASK - UINT32_MAX)
@@ -88,7 +89,7 @@ struct pool {
 struct family {
 	uint64_t *slots;
 	uint32_t slot_mask;
-	uint32_t count;
+	uint32_t *count; /* where whoever comes after a killed process finds it */
 	uint32_t key_bytes;
 	uint32_t stride;
 	uint8_t **chunks;
@@ -267,7 +268,8 @@ static int add_pool_chunk(struct flow_table *table)
 	if (pool->chunk_count == UINT32_MAX >> POOL_CHUNK_SHIFT ||
 		reserve_chunk(&pool->chunks, pool->chunk_count) != 0)
 		return -ENOMEM;
-	chunk = arena_take(table->arena, POOL_CHUNK_BYTES);
+	chunk = arena_take(table->arena, POOL_CHUNK_BYTES,
+		(struct arena_tag){ POOL_PIECES, pool->chunk_count });
 	if (chunk == NULL)
 		return -ENOMEM;
 	pool->chunks[pool->chunk_count++] = chunk;
@@ -478,7 +480,8 @@ static int family_init(struct family *family, enum flow_family kind, size_t expe
 	return family->slots != NULL ? 0 : -ENOMEM;
 }
 
-int flow_table_create(struct flow_table **out, struct flow_budgets *budgets, struct arena *arena)
+int flow_table_create(struct flow_table **out, struct flow_budgets *budgets, struct arena *arena,
+	uint32_t counts[FLOW_FAMILIES])
 {
 	struct flow_table *table =
 		calloc(1, sizeof(*table) + budgets->shards * sizeof(table->shares[0]));
@@ -490,6 +493,8 @@ int flow_table_create(struct flow_table **out, struct flow_budgets *budgets, str
 	table->arena = arena;
 	for (unsigned i = 0; i < BLOCK_CLASSES; i++)
 		table->pool.free[i] = NO_BLOCK;
+	for (unsigned i = 0; i < FLOW_FAMILIES; i++)
+		table->families[i].count = &counts[i];
 	for (unsigned i = 0; rc == 0 && i < FLOW_FAMILIES; i++)
 		rc = family_init(
 			&table->families[i], (enum flow_family)i, budgets->flows_expected[i]);
@@ -519,7 +524,7 @@ void flow_table_destroy(struct flow_table *table)
 	}
 	flow_table_seal(table);
 	for (unsigned i = 0; i < FLOW_FAMILIES; i++) {
-		table->budgets->flows_expected[i] = table->families[i].count;
+		table->budgets->flows_expected[i] = *table->families[i].count;
 		free(table->families[i].chunks);
 	}
 	free(table->pool.chunks);
@@ -631,18 +636,20 @@ static struct flow_entry *new_entry(
 {
 	struct flow_entry *entry;
 
-	if (family->count == UINT32_MAX - 1)
+	if (*family->count == UINT32_MAX - 1)
 		return NULL;
-	if (family->count == family->chunk_count << FLOW_CHUNK_SHIFT) {
+	if (*family->count == family->chunk_count << FLOW_CHUNK_SHIFT) {
 		if (reserve_chunk(&family->chunks, family->chunk_count) != 0)
 			return NULL;
 		family->chunks[family->chunk_count] =
-			arena_take(table->arena, (size_t)CHUNK_ENTRIES * family->stride);
+			arena_take(table->arena, (size_t)CHUNK_ENTRIES * family->stride,
+				(struct arena_tag){ (uint32_t)(family - table->families),
+					family->chunk_count });
 		if (family->chunks[family->chunk_count] == NULL)
 			return NULL;
 		family->chunk_count++;
 	}
-	entry = entry_at(family, family->count++);
+	entry = entry_at(family, (*family->count)++);
 	memset(entry, 0, offsetof(struct flow_entry, key));
 	memcpy(entry->key, key, family->key_bytes);
 	return entry;
@@ -653,14 +660,14 @@ static struct flow_entry *insert(struct flow_table *table, struct family *family
 {
 	struct flow_entry *entry;
 
-	if ((uint64_t)(family->count + 1) * 4 > ((uint64_t)family->slot_mask + 1) * 3) {
+	if ((uint64_t)(*family->count + 1) * 4 > ((uint64_t)family->slot_mask + 1) * 3) {
 		if (grow_index(family) != 0)
 			return NULL;
 		(void)find(family, key, hash, &at);
 	}
 	entry = new_entry(table, family, key);
 	if (entry != NULL)
-		family->slots[at] = slot_of(family->count - 1, hash);
+		family->slots[at] = slot_of(*family->count - 1, hash);
 	return entry;
 }
 
@@ -745,7 +752,7 @@ static struct flow_entry *entry_of(struct flow_table *table, const struct flow_k
 	} else if (entry != NULL && is_nearly_full(entry)) {
 		entry = new_entry(table, family, key->bytes);
 		if (entry != NULL)
-			family->slots[at] = slot_of(family->count - 1, hash);
+			family->slots[at] = slot_of(*family->count - 1, hash);
 	}
 	return entry;
 }
@@ -811,7 +818,7 @@ size_t flow_table_flows(const struct flow_table *table)
 	size_t flows = 0;
 
 	for (unsigned i = 0; i < FLOW_FAMILIES; i++)
-		flows += table->families[i].count;
+		flows += *table->families[i].count;
 	return flows;
 }
 
@@ -843,5 +850,116 @@ struct flow_list flow_table_list(const struct flow_table *table, enum flow_famil
 {
 	const struct family *f = &table->families[family];
 
-	return (struct flow_list){ f->chunks, f->count, f->stride };
+	return (struct flow_list){ f->chunks, *f->count, f->stride };
+}
+
+/* ---- taken over from a killed process ---- */
+
+/* Puts a chunk in its place; between, what is missing stays NULL. */
+static int attach_chunk(uint8_t ***chunks, uint32_t *count, uint32_t index, uint8_t *chunk)
+{
+	while (*count <= index) {
+		if (reserve_chunk(chunks, *count) != 0)
+			return -ENOMEM;
+		(*chunks)[(*count)++] = NULL;
+	}
+	(*chunks)[index] = chunk;
+	return 0;
+}
+
+int flow_table_attach(
+	struct flow_table *table, struct arena_tag tag, void *piece, size_t piece_bytes)
+{
+	struct pool *pool = &table->pool;
+
+	if (tag.index > UINT32_MAX >> FLOW_CHUNK_SHIFT)
+		return 0; /* no index of ours: the piece is not missed by anyone */
+	if (tag.kind == POOL_PIECES && piece_bytes == POOL_CHUNK_BYTES)
+		return attach_chunk(&pool->chunks, &pool->chunk_count, tag.index, piece);
+	if (tag.kind < FLOW_FAMILIES) {
+		struct family *family = &table->families[tag.kind];
+
+		if (piece_bytes == (size_t)CHUNK_ENTRIES * family->stride)
+			return attach_chunk(
+				&family->chunks, &family->chunk_count, tag.index, piece);
+	}
+	return 0;
+}
+
+/* Flows beyond the last chunk, and from the first missing one on, are gone. */
+static void cut_to_chunks(struct family *family)
+{
+	uint32_t chunks = 0;
+
+	while (chunks < family->chunk_count && family->chunks[chunks] != NULL)
+		chunks++;
+	if (*family->count > (uint64_t)chunks << FLOW_CHUNK_SHIFT)
+		*family->count = chunks << FLOW_CHUNK_SHIFT;
+}
+
+static bool block_is_sound(const struct flow_table *table, uint32_t ref)
+{
+	uint32_t chunk = ref >> POOL_CHUNK_SHIFT;
+	uint32_t offset = (ref & ((1u << POOL_CHUNK_SHIFT) - 1)) * 8;
+	const struct block *block;
+
+	if (chunk >= table->pool.chunk_count || table->pool.chunks[chunk] == NULL ||
+		offset + sizeof(struct block) - SKETCH_REGISTERS + 24 > POOL_CHUNK_BYTES)
+		return false;
+	block = block_at(table, ref);
+	return block->class < BLOCK_CLASSES &&
+	       offset + block_classes[block->class].bytes <= POOL_CHUNK_BYTES &&
+	       block->capacity == block_classes[block->class].capacity &&
+	       (block->class == CLASS_REGISTERS) == (block->is_registers != 0) &&
+	       block->count <= block->capacity &&
+	       (!block->is_registers || sketch_registers_are_sound(block->registers));
+}
+
+static bool flow_is_possible(const struct flow_entry *entry, enum flow_family family)
+{
+	struct flow_labels labels;
+
+	flow_key_labels(&labels, entry->key, family);
+	return labels.class < CLASS_COUNT && labels.role < ROLE_COUNT && labels.tool < TOOL_COUNT &&
+	       labels.payload < PAYLOAD_COUNT && labels.service_port >= SERVICE_NONE &&
+	       labels.service_port <= SERVICE_OF_TYPE(255) && entry->packets > 0 &&
+	       entry->first_us <= entry->last_us && entry->last_us < 60000000;
+}
+
+static void repair_entry(
+	const struct flow_table *table, struct flow_entry *entry, enum flow_family family)
+{
+	if (!flow_is_possible(entry, family)) {
+		entry->packets = 0;
+		entry->bytes = 0;
+		return;
+	}
+	if (entry->destinations_form == DESTINATIONS_BLOCK &&
+		block_is_sound(table, entry->destinations))
+		return;
+	if (entry->destinations_form >= DESTINATIONS_BLOCK) {
+		entry->destinations_form = DESTINATIONS_NONE;
+		entry->destinations_full = 1;
+	}
+}
+
+uint64_t flow_table_repair(struct flow_table *table, uint64_t *bytes)
+{
+	uint64_t packets = 0;
+
+	*bytes = 0;
+	for (unsigned i = 0; i < FLOW_FAMILIES; i++) {
+		struct family *family = &table->families[i];
+
+		cut_to_chunks(family);
+		for (uint32_t n = 0; n < *family->count; n++) {
+			struct flow_entry *entry = entry_at(family, n);
+
+			repair_entry(table, entry, (enum flow_family)i);
+			packets += entry->packets;
+			*bytes += entry->bytes;
+		}
+	}
+	flow_table_seal(table);
+	return packets;
 }

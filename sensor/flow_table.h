@@ -154,8 +154,12 @@ const uint8_t *flow_key_source(const uint8_t *key, enum flow_family family);
 uint64_t flow_key_hash(const struct flow_key *key, uint64_t secret);
 uint32_t flow_key_shard(const struct flow_key *key, uint32_t shards);
 
-/** Makes an empty table whose flows lie in `arena`, which must outlive it, as must `budgets`. */
-int flow_table_create(struct flow_table **out, struct flow_budgets *budgets, struct arena *arena);
+/**
+ * Makes a table whose flows lie in `arena`, which must outlive it, as must `budgets` and `counts`:
+ * flows of each family, zero for an empty table.
+ */
+int flow_table_create(struct flow_table **out, struct flow_budgets *budgets, struct arena *arena,
+	uint32_t counts[FLOW_FAMILIES]);
 void flow_table_destroy(struct flow_table *table);
 
 /**
@@ -183,10 +187,27 @@ uint64_t flow_table_sketch_overflow(const struct flow_table *table);
 /** Bytes of memory the table uses, of its arena's and its own. */
 size_t flow_table_memory(const struct flow_table *table);
 
+/**
+ * Takes over a piece of an arena that an earlier table filled. Attach all, then flow_table_repair.
+ *
+ * @return 0, -ENOMEM
+ */
+int flow_table_attach(
+	struct flow_table *table, struct arena_tag tag, void *piece, size_t piece_bytes);
+
+/**
+ * Makes attached flows sound: what cannot be a flow, or has lost its memory, becomes a flow of no
+ * packets. The table is then sealed. @return packets of all flows; `bytes` gets theirs
+ */
+uint64_t flow_table_repair(struct flow_table *table, uint64_t *bytes);
+
 /** Ends counting: what only counting needs is given back. */
 void flow_table_seal(struct flow_table *table);
 
-/** The entries of one family, numbered from 0. Two may have one key: they are to be added up. */
+/**
+ * The entries of one family, numbered from 0. Two may have one key: they are to be added up. One
+ * without packets is none.
+ */
 struct flow_list {
 	uint8_t *const *chunks;
 	uint32_t count;

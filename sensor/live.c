@@ -74,6 +74,8 @@ struct live {
 	uint64_t started_ns;
 	uint64_t closed;     /* number of the first minute that is not closed */
 	uint64_t covered_ns; /* end of the last capture interval */
+	uint64_t closes;     /* so far */
+	struct open_store *store;
 };
 
 static uint64_t now_ns(void)
@@ -351,6 +353,10 @@ static struct entry_interval interval_of(
 	uint64_t to_ns = lesser(start_ns + WINDOW_NS, until_ns);
 	struct entry_interval interval = { .from_ns = from_ns, .to_ns = to_ns };
 
+	if (live->store != NULL)
+		interval.close_id =
+			(uint64_t)open_store_boot(live->store) << 16 | live->closes++ % 0x8000;
+
 	if (from_ns > to_ns)
 		interval.from_ns = interval.to_ns = lesser(start_ns + WINDOW_NS, live->covered_ns);
 	else
@@ -419,6 +425,7 @@ static int turn(struct live *live, uint64_t *next)
 	uint64_t over = (now_ns() - late_ns) / WINDOW_NS; /* minutes before this one are over */
 	int rc = worker_failure(live);
 
+	open_store_note(live->store, live->covered_ns, now_ns());
 	if (rc == 0 && over > *next) {
 		rc = ask_workers(live, REQUEST_CLOSE, over - 1);
 		*next = over;
@@ -571,6 +578,7 @@ int live_run(const struct config *config, const struct worker_options *worker,
 		.closer = closer,
 		.owner = owner,
 		.darknet = worker->darknet,
+		.store = worker->store,
 		.interface_count = config_list(config, OPT_SENSOR_INTERFACE)->count,
 		.snap_bytes = (uint32_t)config_u64(config, OPT_SENSOR_SNAP_BYTES),
 		.worker_count = (unsigned)config_u64(config, OPT_SENSOR_WORKERS),

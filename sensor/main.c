@@ -17,6 +17,7 @@
 #include "sensor/capture_live.h"
 #include "sensor/live.h"
 #include "sensor/replay.h"
+#include "sensor/recover.h"
 #include "sensor/replay_id.h"
 #include "sensor/sink.h"
 #include "sensor/sink_kafka.h"
@@ -27,6 +28,8 @@ struct ranges {
 	struct buffer text;	 /* as configured, a line each */
 	struct ranges *former;
 };
+
+#define PATH_BYTES 4096
 
 struct sensor {
 	const struct config *config;
@@ -342,17 +345,51 @@ static const struct darknet *on_tick(void *context)
 	return sensor->darknet;
 }
 
+/* Where the open minute outlives the process, once what the last one left is closed. */
+static int open_minutes(struct sensor *sensor, struct open_store **out, struct message *msg)
+{
+	char path[PATH_BYTES];
+	struct recover_options options = {
+		.directory = path,
+		.sensor = sensor->origin.sensor,
+		.partitions = sensor->partitions,
+		.take = take_entry,
+		.context = sensor,
+	};
+	struct message why = { "" };
+	int rc;
+
+	*out = NULL;
+	if (!wants_kafka(sensor->config) || !sink_kafka_has_spool(sensor->sink))
+		return 0;
+	snprintf(path, sizeof(path), "%s/%s/open", config_text(sensor->config, OPT_SENSOR_STATE),
+		sensor->origin.sensor);
+	rc = recover_minutes(&options, msg);
+	if (rc != 0)
+		return rc;
+	rc = open_store_create(out, path, sensor->origin.boot, &why);
+	if (rc != 0)
+		log_error(
+			"the open minute is in memory only and dies with the process error=\"%s\"",
+			why.text);
+	return rc == -ENOMEM ? rc : 0;
+}
+
 static int run_live(struct sensor *sensor, struct message *msg)
 {
 	struct worker_options worker = worker_options_of(sensor);
 	struct live_owner owner = { .stop = &signals_stop, .tick = on_tick, .context = sensor };
 	struct message late = { 0 };
 	bool has_captured;
-	int rc, finished = 0;
+	int finished = 0;
+	int rc = open_minutes(sensor, &worker.store, msg);
 
+	if (rc != 0)
+		return rc;
 	rc = live_run(sensor->config, &worker, sensor->closer, &owner, &has_captured, msg);
 	if (has_captured) /* also when an interface went away: what was captured is sent */
 		finished = sensor->sink->finish(sensor->sink, &late);
+	open_store_destroy(worker.store);
 	if (rc == 0)
 		*msg = late;
 	return rc != 0 ? rc : finished;

@@ -317,6 +317,10 @@ int send_queue_put(struct send_queue *queue, struct entry *entry)
 
 	if (queue->spool == NULL)
 		return put_in_memory(queue, entry);
+	if (spool_has_part(queue->spool, entry->close_id, entry->close_part)) {
+		entry_destroy(entry); /* a repeated close: the first attempt came as far as this */
+		return 0;
+	}
 	rc = put_in_spool(queue, entry);
 	if (rc == 0) {
 		if (queue->spool_fails)

@@ -492,6 +492,12 @@ uint32_t sink_kafka_partitions(const struct sink *sink)
 	return ((const struct kafka_sink *)sink)->partitions;
 }
 
+bool sink_kafka_has_spool(const struct sink *sink)
+{
+	return ((const struct kafka_sink *)sink)
+		->has_spool; /* changes in the closer's thread only */
+}
+
 void sink_kafka_stay_open(struct sink *sink)
 {
 	struct kafka_sink *kafka = (struct kafka_sink *)sink;

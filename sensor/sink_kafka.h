@@ -38,6 +38,9 @@ int sink_kafka_open(struct sink **out, const struct config *config, const atomic
 /** Partitions of the flows topic; 0 while no broker has answered yet. */
 uint32_t sink_kafka_partitions(const struct sink *sink);
 
+/** True when what is taken outlives the process: a spool is there. */
+bool sink_kafka_has_spool(const struct sink *sink);
+
 /**
  * A replay whose input broke off: finishing sends what was taken and does not call the replay
  * complete, so that the next run goes on behind it.

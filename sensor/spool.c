@@ -625,6 +625,8 @@ struct spool_gap spool_unnamed_gap(struct spool *spool)
 
 bool spool_has_part(const struct spool *spool, uint64_t close_id, uint32_t close_part)
 {
+	if (close_id == 0)
+		return false;
 	for (size_t i = 0; i < spool->found_count; i++)
 		if (spool->found[i].close_id == close_id &&
 			spool->found[i].close_part == close_part)

@@ -71,7 +71,7 @@ const struct spool_item *spool_found(const struct spool *spool, size_t *count);
  */
 struct spool_gap spool_unnamed_gap(struct spool *spool);
 
-/** True when a record of this part of this close was found. */
+/** True when opening found a record of this part of this close. */
 bool spool_has_part(const struct spool *spool, uint64_t close_id, uint32_t close_part);
 
 /** Sequence number of the last record, 0 when there was none yet. */

@@ -39,16 +39,49 @@ struct ledger {
 	uint64_t sender_packets;
 };
 
+/** How a minute was closed: written before anything of it leaves, so that a repeated close is equal. */
+struct window_close {
+	bool is_closing; /* the rest holds */
+	bool is_final;
+	uint64_t id;
+	uint64_t from_ns;
+	uint64_t to_ns;
+	uint64_t closed_through;
+};
+
 struct window {
 	uint64_t minute; /* number of the minute since the epoch */
 	struct ledger ledger;
 	struct arena arena; /* the table's memory */
 	struct flow_table *table;
+	uint32_t flow_counts[FLOW_FAMILIES]; /* the table's */
+	struct window_close close;
+	struct open_file *file; /* that all of this lies in; NULL: in memory */
 };
 
-/** An empty window; `budgets` must outlive it. */
+/**
+ * An empty window; `budgets` must outlive it. With a store it lies in a file there, or in memory
+ * when there is no room. @param darknet  NULL without dark ranges
+ */
 int window_create(struct window **out, uint64_t minute, struct flow_budgets *budgets,
-	size_t range_count) MUST_CHECK;
+	const struct darknet *darknet, struct open_store *store) MUST_CHECK;
+
+/** A window that a killed process left in a file. */
+struct window_left {
+	struct window *window; /* the caller's to close or destroy */
+	int64_t boot;
+	char *dark; /* source of its dark ranges, "" none; freed by the caller */
+};
+
+/**
+ * Reads a left window back, with books that balance: the few packets that were under way count
+ * nowhere (of several ranges, only in their ranges' sums).
+ *
+ * @return 0; FAIL_FORMAT when it is none of this release, or damaged; -errno; -ENOMEM
+ */
+int window_read(struct window_left *out, int directory_fd, const char *name,
+	struct flow_budgets *budgets) MUST_CHECK;
+
 void window_destroy(struct window *window);
 
 void ledger_add(struct ledger *into, const struct ledger *from);

@@ -119,8 +119,8 @@ int worker_window(struct worker *worker, uint64_t minute, struct window **out)
 	if (window == NULL || window->minute != minute)
 		window = window_set_find(&worker->windows, minute);
 	if (window == NULL) {
-		rc = window_create(&window, minute, &worker->budgets,
-			darknet != NULL ? darknet_range_count(darknet) : 0);
+		rc = window_create(
+			&window, minute, &worker->budgets, darknet, worker->options.store);
 		if (rc != 0)
 			return rc;
 		window_set_insert(&worker->windows, window);

@@ -20,8 +20,9 @@ struct worker_options {
 	unsigned shards;	       /* FILE_SHARDS, or 1 for live capture */
 	unsigned worker;	       /* 0 … workers - 1: which shards are its own */
 	unsigned workers;	       /* that share the shards; 1 for live capture */
-	uint64_t flows_max; /* of this worker's own shards together with the other workers' */
-	uint64_t secret;    /* for the tables' hash */
+	uint64_t flows_max;	  /* of this worker's own shards together with the other workers' */
+	uint64_t secret;	  /* for the tables' hash */
+	struct open_store *store; /* where open minutes outlive the process; NULL: in memory */
 	bool wants_summary;
 };
 

@@ -633,6 +633,8 @@ def test_late_kafka():
     time.sleep(62 - time.time() % 60)  # the minute closes while nobody knows the number of partitions
     check("Kafka late: the sensor waits and says so",
           killed.poll() is None and "waiting for kafka" in said(prefix, "killed"), said(prefix, "killed")[-300:])
+    sent += send_probes()  # the minute that is open when the process is killed
+    time.sleep(0.5)
     stop(killed, signal.SIGKILL)
     process = late_sensor(prefix, "late")
     wait_for(lambda: "capturing" in said(prefix, "late"), 5)

@@ -13,6 +13,8 @@
 
 #define MIB ((size_t)1 << 20)
 
+static const struct arena_tag no_tag;
+
 static void test_arena_pieces_are_aligned_and_apart(void **state)
 {
 	enum { PIECES = 3000 };
@@ -21,7 +23,7 @@ static void test_arena_pieces_are_aligned_and_apart(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < PIECES; i++) {
-		pieces[i] = arena_take(&arena, 1 + i * 7 % 5000);
+		pieces[i] = arena_take(&arena, 1 + i * 7 % 5000, no_tag);
 		assert_non_null(pieces[i]);
 		assert_int_equal((uintptr_t)pieces[i] % 64, 0);
 		memset(pieces[i], (int)(i & 0xff), 1 + i * 7 % 5000);
@@ -41,7 +43,7 @@ static void test_arena_begins_small(void **state)
 	struct arena arena = { 0 };
 
 	(void)state;
-	assert_non_null(arena_take(&arena, 100));
+	assert_non_null(arena_take(&arena, 100, no_tag));
 	assert_true(arena.held <= 64 << 10);
 	arena_fini(&arena);
 }
@@ -53,10 +55,10 @@ static void test_arena_takes_pieces_larger_than_its_blocks(void **state)
 
 	(void)state;
 	for (unsigned round = 0; round < 3; round++) {
-		piece = arena_take(&arena, 20 * MIB);
+		piece = arena_take(&arena, 20 * MIB, no_tag);
 		assert_non_null(piece);
 		memset(piece, 1, 20 * MIB);
-		assert_non_null(arena_take(&arena, 64));
+		assert_non_null(arena_take(&arena, 64, no_tag));
 		arena_fini(&arena);
 	}
 }
@@ -68,7 +70,7 @@ static void test_arena_used_again_after_fini(void **state)
 	(void)state;
 	for (unsigned round = 0; round < 4; round++) {
 		for (unsigned i = 0; i < 300; i++) {
-			uint8_t *piece = arena_take(&arena, 100000);
+			uint8_t *piece = arena_take(&arena, 100000, no_tag);
 
 			assert_non_null(piece);
 			memset(piece, (int)round, 100000);

@@ -97,7 +97,7 @@ static struct window *make_window(struct scene *scene, uint64_t minute)
 {
 	struct window *window = NULL;
 
-	assert_int_equal(window_create(&window, minute, &scene->budgets, 2), 0);
+	assert_int_equal(window_create(&window, minute, &scene->budgets, scene->darknet, NULL), 0);
 	return window;
 }
 

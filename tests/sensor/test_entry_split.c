@@ -37,7 +37,7 @@ static struct window *make_window(struct flow_budgets *budgets)
 {
 	struct window *window = NULL;
 
-	assert_int_equal(window_create(&window, MINUTE, budgets, 0), 0);
+	assert_int_equal(window_create(&window, MINUTE, budgets, NULL, NULL), 0);
 	for (uint32_t i = 0; i < FLOWS; i++) {
 		struct flow_labels labels = { .protocol = 6, .service_port = (int32_t)(i % 7) };
 		uint8_t actor[16] = { 0 }, source[16] = { 0 };
@@ -78,7 +78,7 @@ static struct entry *close_minute(uint32_t partitions, bool is_empty)
 	assert_int_equal(entry_closer_create(&closer, &options), 0);
 	assert_int_equal(entry_closer_set_partitions(closer, partitions), 0);
 	if (is_empty)
-		assert_int_equal(window_create(&window, MINUTE, &budgets, 0), 0);
+		assert_int_equal(window_create(&window, MINUTE, &budgets, NULL, NULL), 0);
 	else
 		window = make_window(&budgets);
 	assert_int_equal(entry_closer_close(closer, &window, 1, &interval), 0);

@@ -22,6 +22,7 @@ struct scene {
 	struct flow_budget budget; /* of the only shard */
 	struct arena arena;
 	struct flow_table *table;
+	uint32_t counts[FLOW_FAMILIES];
 };
 
 static struct scene *scene_create(uint64_t secret, size_t flows_max, size_t sketch_bytes_max)
@@ -33,7 +34,8 @@ static struct scene *scene_create(uint64_t secret, size_t flows_max, size_t sket
 		.sketch_bytes_max = sketch_bytes_max };
 	scene->budgets =
 		(struct flow_budgets){ .secret = secret, .shards = 1, .shard = &scene->budget };
-	assert_int_equal(flow_table_create(&scene->table, &scene->budgets, &scene->arena), 0);
+	assert_int_equal(
+		flow_table_create(&scene->table, &scene->budgets, &scene->arena, scene->counts), 0);
 	return scene;
 }
 
@@ -489,11 +491,13 @@ static void test_flow_table_limit_is_shared_and_given_back(void **state)
 	struct scene *scene = scene_create(1, 5, PLENTY);
 	struct flow_table *first = scene->table;
 	struct packet_like packet = { .actor = 77 };
+	uint32_t counts[FLOW_FAMILIES] = { 0 };
 
 	(void)state;
 	for (uint32_t actor = 1; actor <= 5; actor++)
 		assert_true(count(scene, (struct packet_like){ .actor = actor }));
-	assert_int_equal(flow_table_create(&scene->table, &scene->budgets, &scene->arena), 0);
+	assert_int_equal(
+		flow_table_create(&scene->table, &scene->budgets, &scene->arena, counts), 0);
 	assert_false(count_sized(scene, &packet, 4));
 	assert_false(count_sized(scene, &packet, 16));
 

@@ -9,13 +9,15 @@
 #include <stdlib.h>
 #include <cmocka.h>
 
+static struct darknet *darknet; /* of two ranges */
+
 static struct window *make(uint64_t minute)
 {
 	static struct flow_budget shards[4];
 	static struct flow_budgets budgets = { .shards = 4, .shard = shards };
 	struct window *window = NULL;
 
-	assert_int_equal(window_create(&window, minute, &budgets, 2), 0);
+	assert_int_equal(window_create(&window, minute, &budgets, darknet, NULL), 0);
 	return window;
 }
 
@@ -146,6 +148,22 @@ static void test_window_dark_senders_are_named_up_to_a_limit_and_all_counted(voi
 	window_destroy(b);
 }
 
+static int make_darknet(void **state)
+{
+	struct message msg;
+
+	(void)state;
+	return darknet_create(
+		&darknet, (const char *const[]){ "198.51.100.0/24", "203.0.113.0/24" }, 2, &msg);
+}
+
+static int destroy_darknet(void **state)
+{
+	(void)state;
+	darknet_destroy(darknet);
+	return 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -155,5 +173,5 @@ int main(void)
 		cmocka_unit_test(test_window_dark_senders_are_named_up_to_a_limit_and_all_counted),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, make_darknet, destroy_darknet);
 }

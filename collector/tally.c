@@ -368,12 +368,23 @@ void tally_flow(struct tally *tally, const struct origin *origin, const struct f
 	tally->flows++;
 }
 
-static struct tally_ledger *ledger_of(struct tally *tally, int64_t minute_ms, uint32_t sensor)
+/* Whether the two add up: what is kept once (addresses watched, a gap) must not depend on which
+ * markers happen to be in one batch. */
+static bool is_of_ledger(
+	const struct tally_ledger *ledger, const struct marker_record *marker, uint32_t sensor)
+{
+	return ledger->minute_ms == marker->minute_ms && ledger->sensor == sensor &&
+	       ledger->interval_count < TALLY_INTERVALS &&
+	       ledger->books.monitored_addresses == marker->monitored_addresses &&
+	       (ledger->books.gap_from_ns == AVRO_NULL_LONG ||
+		       marker->gap_from_ns == AVRO_NULL_LONG);
+}
+
+static struct tally_ledger *ledger_of(
+	struct tally *tally, const struct marker_record *marker, uint32_t sensor)
 {
 	for (size_t i = tally->ledger_count; i-- > 0;)
-		if (tally->ledgers[i].minute_ms == minute_ms &&
-			tally->ledgers[i].sensor == sensor &&
-			tally->ledgers[i].interval_count < TALLY_INTERVALS)
+		if (is_of_ledger(&tally->ledgers[i], marker, sensor))
 			return &tally->ledgers[i];
 	if (tally->ledger_count == tally->ledger_capacity) {
 		size_t capacity = tally->ledger_capacity != 0 ? tally->ledger_capacity * 2 : 16;
@@ -387,7 +398,7 @@ static struct tally_ledger *ledger_of(struct tally *tally, int64_t minute_ms, ui
 		tally->ledger_capacity = capacity;
 	}
 	tally->ledgers[tally->ledger_count] = (struct tally_ledger){
-		.minute_ms = minute_ms, .sensor = sensor, .books = marker_defaults()
+		.minute_ms = marker->minute_ms, .sensor = sensor, .books = marker_defaults()
 	};
 	return &tally->ledgers[tally->ledger_count++];
 }
@@ -460,7 +471,7 @@ void tally_marker(
 		tally->is_out_of_memory = true;
 		return;
 	}
-	ledger = ledger_of(tally, marker->minute_ms, sensor);
+	ledger = ledger_of(tally, marker, sensor);
 	if (ledger == NULL)
 		return;
 	tally_books_add(&ledger->books, marker);

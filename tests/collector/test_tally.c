@@ -130,6 +130,53 @@ static void test_tally_first_and_last_ignore_nulls(void **state)
 	assert_int_equal(sum.last_ns, 60);
 }
 
+/* A view's figures must not depend on where its batches end, so neither may a ledger. */
+static void test_tally_markers_that_state_something_else_keep_books_of_their_own(void **state)
+{
+	struct tally_options options = { .for_report = false };
+	struct marker_record marker = marker_defaults();
+	struct tally tally;
+
+	(void)state;
+	assert_int_equal(tally_init(&tally, &options), 0);
+	marker.frames = 10;
+	marker.monitored_addresses = 256;
+	tally_marker(&tally, &origin, &marker);
+	marker.monitored_addresses = 512; /* other dark ranges from here on */
+	tally_marker(&tally, &origin, &marker);
+	marker.monitored_addresses = 256;
+	tally_marker(&tally, &origin, &marker);
+
+	assert_int_equal(tally.ledger_count, 2);
+	assert_int_equal(tally.ledgers[0].books.monitored_addresses, 256);
+	assert_int_equal(tally.ledgers[0].books.frames, 20);
+	assert_int_equal(tally.ledgers[1].books.monitored_addresses, 512);
+	tally_fini(&tally);
+}
+
+static void test_tally_two_gaps_of_a_minute_stay_two(void **state)
+{
+	struct tally_options options = { .for_report = false };
+	struct marker_record marker = marker_defaults();
+	struct tally tally;
+
+	(void)state;
+	assert_int_equal(tally_init(&tally, &options), 0);
+	marker.gap_from_ns = 1;
+	marker.gap_to_ns = 2;
+	tally_marker(&tally, &origin, &marker);
+	marker.gap_from_ns = marker.gap_to_ns = AVRO_NULL_LONG;
+	tally_marker(&tally, &origin, &marker);
+	marker.gap_from_ns = 5;
+	marker.gap_to_ns = 7;
+	tally_marker(&tally, &origin, &marker);
+
+	assert_int_equal(tally.ledger_count, 2);
+	assert_int_equal(tally.ledgers[0].books.gap_to_ns, 2);
+	assert_int_equal(tally.ledgers[1].books.gap_from_ns, 5);
+	tally_fini(&tally);
+}
+
 static void test_period_start_of_days_follows_the_offset(void **state)
 {
 	const int64_t noon_utc = 1767571200 + 12 * 3600; /* 2026-01-05 */
@@ -174,6 +221,9 @@ int main(void)
 		cmocka_unit_test(test_tally_overflow_counts_packets_but_no_actor),
 		cmocka_unit_test(test_tally_marker_of_other_partitions_carries_no_books),
 		cmocka_unit_test(test_tally_first_and_last_ignore_nulls),
+		cmocka_unit_test(
+			test_tally_markers_that_state_something_else_keep_books_of_their_own),
+		cmocka_unit_test(test_tally_two_gaps_of_a_minute_stay_two),
 		cmocka_unit_test(test_period_start_of_days_follows_the_offset),
 		cmocka_unit_test(test_tally_key_packs_and_unpacks),
 		cmocka_unit_test(test_tally_service_label_keeps_every_port),

@@ -171,6 +171,21 @@ void entry_closer_set_darknet(struct entry_closer *closer, const struct darknet 
 	closer->totals.range_count = 0; /* sums by range would be of different ranges */
 }
 
+int entry_closer_set_boot(struct entry_closer *closer, int64_t boot)
+{
+	closer->options.origin.boot = boot;
+	if (closer->options.is_file)
+		return 0; /* its header is written */
+	buffer_clear(&closer->header);
+	container_header(&closer->header, &closer->options.origin);
+	return closer->header.failed ? -ENOMEM : 0;
+}
+
+int64_t entry_closer_boot(const struct entry_closer *closer)
+{
+	return closer->options.origin.boot;
+}
+
 void entry_closer_destroy(struct entry_closer *closer)
 {
 	if (closer == NULL)

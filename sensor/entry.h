@@ -79,6 +79,10 @@ int entry_closer_set_partitions(struct entry_closer *closer, uint32_t partitions
  */
 void entry_closer_set_darknet(struct entry_closer *closer, const struct darknet *darknet);
 
+/** Entries closed from here on are of another boot. @return 0 or -ENOMEM */
+int entry_closer_set_boot(struct entry_closer *closer, int64_t boot) MUST_CHECK;
+int64_t entry_closer_boot(const struct entry_closer *closer);
+
 /** The interval in which this part of the minute was captured, and what is closed after it. */
 struct entry_interval {
 	uint64_t from_ns;

@@ -24,13 +24,14 @@
 #define GROUP_FRAMES	32
 #define READ_FRAMES	1024	  /* per turn, so that requests are seen in between */
 #define TICK_NS		100000000 /* how often the caller's thread looks at clock and stop flag */
+#define STEP_NS		INT64_C(1000000000)
 #define MINUTES_MAX	(WINDOWS_MAX + 2)
 #define DRAIN_READS_MAX 100000 /* at the end: a bound, a ring of 64 MiB needs about a thousand */
 
 enum request {
 	REQUEST_NONE,
 	REQUEST_CLOSE,	/* the minutes that are over */
-	REQUEST_RANGES, /* everything that is open; other dark ranges from here on */
+	REQUEST_CHANGE, /* everything that is open; another generation from here on */
 	REQUEST_STOP,
 };
 
@@ -39,7 +40,7 @@ struct live;
 struct live_worker {
 	struct live *live;
 	struct worker *worker;
-	const struct darknet *darknet; /* that it counts by */
+	unsigned generation; /* that its windows are of */
 	pthread_t thread;
 	bool is_running;
 	int wake_fd;
@@ -60,6 +61,7 @@ struct live {
 	struct entry_closer *closer;
 	const struct live_owner *owner;
 	const struct darknet *darknet; /* that holds from now on */
+	unsigned generation;	       /* one more with other dark ranges, or another boot */
 	size_t interface_count;
 	uint32_t snap_bytes;
 	struct live_worker *workers;
@@ -69,12 +71,15 @@ struct live {
 	enum request request;
 	unsigned request_number;
 	unsigned answers;
-	bool is_changing;	/* to other dark ranges */
+	bool is_changing;	/* to another generation */
 	uint64_t close_through; /* minute */
 	uint64_t started_ns;
 	uint64_t closed;     /* number of the first minute that is not closed */
 	uint64_t covered_ns; /* end of the last capture interval */
+	uint64_t alive_ns;   /* the last look at the clock */
 	uint64_t closes;     /* so far */
+	int64_t boot;
+	int64_t clock_offset_ns; /* wall clock less uptime */
 	struct open_store *store;
 };
 
@@ -93,8 +98,8 @@ static void hand_over(struct live_worker *member, struct window *window)
 	struct live *live = member->live;
 
 	pthread_mutex_lock(&live->lock);
-	/* counted with the new ranges: not among what is just being closed with the former ones */
-	while (live->is_changing && member->darknet == live->darknet)
+	/* of the new generation: not among what is just being closed of the former one */
+	while (live->is_changing && member->generation == live->generation)
 		pthread_cond_wait(&live->changed, &live->lock);
 	if (member->handed_count < sizeof(member->handed) / sizeof(member->handed[0])) {
 		member->handed[member->handed_count++] = window;
@@ -248,9 +253,9 @@ static enum request take_request(struct live_worker *member, unsigned *seen, uin
 static void do_request(struct live_worker *member, enum request request, uint64_t through)
 {
 	close_windows(member, through, request != REQUEST_CLOSE);
-	if (request == REQUEST_RANGES && member->rc == 0) {
-		member->darknet = member->live->darknet;
-		worker_set_darknet(member->worker, member->darknet);
+	if (request == REQUEST_CHANGE && member->rc == 0) {
+		member->generation = member->live->generation;
+		worker_set_darknet(member->worker, member->live->darknet);
 	}
 	answer(member);
 }
@@ -354,8 +359,7 @@ static struct entry_interval interval_of(
 	struct entry_interval interval = { .from_ns = from_ns, .to_ns = to_ns };
 
 	if (live->store != NULL)
-		interval.close_id =
-			(uint64_t)open_store_boot(live->store) << 16 | live->closes++ % 0x8000;
+		interval.close_id = (uint64_t)live->boot << 16 | live->closes++ % 0x8000;
 
 	if (from_ns > to_ns)
 		interval.from_ns = interval.to_ns = lesser(start_ns + WINDOW_NS, live->covered_ns);
@@ -398,34 +402,95 @@ static int worker_failure(const struct live *live)
 	return 0;
 }
 
-/* Other dark ranges: what is open becomes a part of its minute, counted with the former ones. */
+/* What is open becomes a part of its minute, observed until `until_ns`; another generation begins. */
+static int change_generation(struct live *live, uint64_t until_ns)
+{
+	int rc;
+
+	pthread_mutex_lock(&live->lock);
+	live->generation++;
+	live->is_changing = true;
+	pthread_mutex_unlock(&live->lock);
+	rc = ask_workers(live, REQUEST_CHANGE, until_ns / WINDOW_NS);
+	return rc == 0 ? close_handed(live, until_ns, live->closed - 1) : rc;
+}
+
+static void end_change(struct live *live)
+{
+	pthread_mutex_lock(&live->lock);
+	live->is_changing = false;
+	pthread_cond_broadcast(&live->changed);
+	pthread_mutex_unlock(&live->lock);
+}
+
 static int change_ranges(struct live *live, const struct darknet *darknet)
 {
 	int rc;
 
 	pthread_mutex_lock(&live->lock);
 	live->darknet = darknet;
-	live->is_changing = true;
 	pthread_mutex_unlock(&live->lock);
-	rc = ask_workers(live, REQUEST_RANGES, now_ns() / WINDOW_NS);
-	if (rc == 0)
-		rc = close_handed(live, now_ns(), live->closed - 1);
+	rc = change_generation(live, now_ns());
 	entry_closer_set_darknet(live->closer, darknet);
-	pthread_mutex_lock(&live->lock);
-	live->is_changing = false;
-	pthread_cond_broadcast(&live->changed);
-	pthread_mutex_unlock(&live->lock);
+	end_change(live);
 	return rc;
+}
+
+static int64_t clock_offset_ns(void)
+{
+	struct timespec up;
+
+	clock_gettime(CLOCK_MONOTONIC, &up);
+	return (int64_t)now_ns() - ((int64_t)up.tv_sec * 1000000000 + up.tv_nsec);
+}
+
+/* A clock that is set, or a machine that slept: what was counted is closed by the former time, and a
+ * boot begins with the new one, so that no interval means two things. */
+static int begin_boot(struct live *live)
+{
+	uint64_t now = now_ns();
+	int64_t boot = (int64_t)(now / 1000000);
+	int rc = change_generation(live, live->alive_ns);
+
+	if (boot <= live->boot)
+		boot = live->boot + 1; /* a boot's number is used once */
+	live->boot = boot;
+	live->started_ns = live->covered_ns = live->alive_ns = now;
+	live->closed = now / WINDOW_NS;
+	if (rc == 0)
+		rc = entry_closer_set_boot(live->closer, boot);
+	if (rc == 0 && live->store != NULL)
+		rc = open_store_set_boot(live->store, boot);
+	end_change(live);
+	return rc;
+}
+
+/* The clock was set since the last look; slewing is slower (adjtime: 500 ppm). */
+static bool clock_has_stepped(struct live *live)
+{
+	int64_t offset = clock_offset_ns(), step = offset - live->clock_offset_ns;
+
+	live->clock_offset_ns = offset;
+	if (step > -STEP_NS && step < STEP_NS)
+		return false;
+	log_warning("the clock was set, a new boot begins seconds=%.3f", (double)step / 1e9);
+	return true;
 }
 
 /* Once per tick: closes what is over, and asks the owner. @param next  minute to be closed next */
 static int turn(struct live *live, uint64_t *next)
 {
 	uint64_t late_ns = config_u64(live->config, OPT_SENSOR_LATE_SECONDS) * 1000000000ULL;
-	uint64_t over = (now_ns() - late_ns) / WINDOW_NS; /* minutes before this one are over */
+	uint64_t over;
 	int rc = worker_failure(live);
 
-	open_store_note(live->store, live->covered_ns, now_ns());
+	if (rc == 0 && clock_has_stepped(live)) {
+		rc = begin_boot(live);
+		*next = live->closed;
+	}
+	live->alive_ns = now_ns();
+	over = (live->alive_ns - late_ns) / WINDOW_NS; /* minutes before this one are over */
+	open_store_note(live->store, live->covered_ns, live->alive_ns);
 	if (rc == 0 && over > *next) {
 		rc = ask_workers(live, REQUEST_CLOSE, over - 1);
 		*next = over;
@@ -504,7 +569,6 @@ static int open_worker(struct live *live, unsigned index, const struct worker_op
 
 	own.flows_max = options->flows_max / live->worker_count;
 	member->live = live;
-	member->darknet = live->darknet;
 	member->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (member->wake_fd < 0)
 		return -errno;
@@ -547,7 +611,8 @@ static int start(struct live *live, const struct worker_options *options, struct
 		live->workers[i].wake_fd = -1;
 	for (unsigned i = 0; rc == 0 && i < live->worker_count; i++)
 		rc = open_worker(live, i, options, msg);
-	live->started_ns = live->covered_ns = now_ns();
+	live->started_ns = live->covered_ns = live->alive_ns = now_ns();
+	live->clock_offset_ns = clock_offset_ns();
 	live->closed = live->started_ns / WINDOW_NS;
 	for (unsigned i = 0; rc == 0 && i < live->worker_count; i++) {
 		if (pthread_create(
@@ -579,6 +644,7 @@ int live_run(const struct config *config, const struct worker_options *worker,
 		.owner = owner,
 		.darknet = worker->darknet,
 		.store = worker->store,
+		.boot = entry_closer_boot(closer),
 		.interface_count = config_list(config, OPT_SENSOR_INTERFACE)->count,
 		.snap_bytes = (uint32_t)config_u64(config, OPT_SENSOR_SNAP_BYTES),
 		.worker_count = (unsigned)config_u64(config, OPT_SENSOR_WORKERS),

@@ -18,7 +18,7 @@
 
 struct open_store {
 	int directory_fd;
-	int64_t boot;
+	_Atomic int64_t boot;
 	atomic_uint next; /* number of the next file */
 	struct open_status *status;
 	char status_name[NAME_BYTES];
@@ -49,13 +49,16 @@ static int make_directory(const char *path)
 	return mkdir(path, 0750) != 0 && errno != EEXIST ? -errno : 0;
 }
 
+/* A file of its own for each boot. */
 static int map_status(struct open_store *store)
 {
-	int fd =
-		openat(store->directory_fd, store->status_name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	void *status = MAP_FAILED;
-	int rc = fd < 0 ? -errno : -posix_fallocate(fd, 0, PAGE_BYTES);
+	int fd, rc;
 
+	snprintf(store->status_name, sizeof(store->status_name), "%" PRId64 OPEN_STATUS_SUFFIX,
+		(int64_t)store->boot);
+	fd = openat(store->directory_fd, store->status_name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	rc = fd < 0 ? -errno : -posix_fallocate(fd, 0, PAGE_BYTES);
 	if (rc == 0)
 		status = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (rc == 0 && status == MAP_FAILED)
@@ -79,8 +82,6 @@ int open_store_create(
 		return -ENOMEM;
 	store->boot = boot;
 	store->directory_fd = -1;
-	snprintf(store->status_name, sizeof(store->status_name), "%" PRId64 OPEN_STATUS_SUFFIX,
-		boot);
 	rc = make_directory(directory);
 	if (rc == 0) {
 		store->directory_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -95,14 +96,27 @@ int open_store_create(
 	return 0;
 }
 
+static void end_status(struct open_store *store)
+{
+	if (store->status == NULL)
+		return;
+	(void)munmap(store->status, PAGE_BYTES);
+	(void)unlinkat(store->directory_fd, store->status_name, 0);
+	store->status = NULL;
+}
+
+int open_store_set_boot(struct open_store *store, int64_t boot)
+{
+	end_status(store);
+	store->boot = boot;
+	return map_status(store);
+}
+
 void open_store_destroy(struct open_store *store)
 {
 	if (store == NULL)
 		return;
-	if (store->status != NULL) {
-		(void)munmap(store->status, PAGE_BYTES);
-		(void)unlinkat(store->directory_fd, store->status_name, 0);
-	}
+	end_status(store);
 	if (store->directory_fd >= 0)
 		close(store->directory_fd);
 	free(store);
@@ -115,7 +129,7 @@ int64_t open_store_boot(const struct open_store *store)
 
 void open_store_note(struct open_store *store, uint64_t covered_ns, uint64_t alive_ns)
 {
-	if (store == NULL)
+	if (store == NULL || store->status == NULL)
 		return;
 	store->status->covered_ns = covered_ns;
 	store->status->alive_ns = alive_ns;
@@ -164,8 +178,8 @@ int open_file_create(
 	if (file == NULL)
 		return -ENOMEM;
 	file->fd = -1;
-	snprintf(file->name, sizeof(file->name), "%" PRId64 "-%06u" OPEN_FILE_SUFFIX, store->boot,
-		atomic_fetch_add(&store->next, 1));
+	snprintf(file->name, sizeof(file->name), "%" PRId64 "-%06u" OPEN_FILE_SUFFIX,
+		(int64_t)store->boot, atomic_fetch_add(&store->next, 1));
 	file->directory_fd = fcntl(store->directory_fd, F_DUPFD_CLOEXEC, 0);
 	if (file->directory_fd >= 0)
 		file->fd = openat(file->directory_fd, file->name,

@@ -37,6 +37,9 @@ int open_store_create(struct open_store **out, const char *directory, int64_t bo
 /** Everything was closed: the status goes too. Accepts NULL. */
 void open_store_destroy(struct open_store *store);
 
+/** Files from here on are of another boot; all of the former one are closed. @return 0 or -errno */
+int open_store_set_boot(struct open_store *store, int64_t boot) MUST_CHECK;
+
 int64_t open_store_boot(const struct open_store *store);
 
 /** Notes how far capture has got. Accepts NULL. */

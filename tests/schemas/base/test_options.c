@@ -1071,7 +1071,7 @@ static void test_options_help_shows_the_programs_own_options(void **state)
 		{ PROGRAM_SENSOR, "usage: hoshimi-sensor -r", "\n  -r, --read FILE...", "--views" },
 		{ PROGRAM_COLLECTOR, "usage: hoshimi-collector -i", "\n      --views count|enrich",
 			"--read" },
-		{ PROGRAM_REPORT, "usage: hoshimi-report ", "\n      --top ROWS", "--group" },
+		{ PROGRAM_REPORT, "usage: hoshimi-report ", "\n      --top ROWS", "--views" },
 	};
 	(void)state;
 

@@ -5,12 +5,14 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "collector/geo.h"
 #include "collector/offline.h"
 #include "collector/redis_store.h"
+#include "collector/report.h"
 #include "collector/view.h"
 #include "schemas/base/kafka.h"
 #include "schemas/base/log.h"
@@ -159,6 +161,15 @@ static int create_topics(const struct config *config, struct message *msg)
 		(uint32_t)config_u64(config, OPT_COLLECTOR_REPLICATION), print_line, msg);
 }
 
+/* `hoshimi-collector rebuild [--from T]` */
+static int rebuild(const struct config *config, struct message *msg)
+{
+	struct report_query query;
+	int rc = report_query_read(&query, config, msg);
+
+	return rc != 0 ? rc : view_count_rebuild(config, &signals_stop, query.from_s, msg);
+}
+
 static int run(const struct config *config, int argc, char **argv, struct message *msg)
 {
 	struct running_view views[VIEWS_MAX];
@@ -189,8 +200,15 @@ static int run(const struct config *config, int argc, char **argv, struct messag
 
 static int start(struct config *config, int argc, char **argv, struct message *msg)
 {
-	int rc = config_parse(config, argc, argv, msg);
+	bool is_rebuild = argc > 1 && strcmp(argv[1], "rebuild") == 0;
+	int rc;
 
+	if (is_rebuild) { /* the only word that is no option */
+		argv[1] = argv[0];
+		argv++;
+		argc--;
+	}
+	rc = config_parse(config, argc, argv, msg);
 	if (rc != 0)
 		return rc;
 	if (config_wants_help(config))
@@ -203,7 +221,7 @@ static int start(struct config *config, int argc, char **argv, struct message *m
 		return 0;
 	}
 	log_init("hoshimi-collector", log_level_of(config_text(config, OPT_LOG_LEVEL)));
-	return run(config, argc, argv, msg);
+	return is_rebuild ? rebuild(config, msg) : run(config, argc, argv, msg);
 }
 
 int main(int argc, char **argv)

@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "apply_lua.h" /* made from apply.lua */
+#include "apply_lua.h"	/* made from apply.lua */
+#include "switch_lua.h" /* made from switch.lua */
 #include "collector/hyperloglog.h"
 #include "schemas/base/log.h"
 #include "schemas/base/versions.h"
@@ -21,7 +22,8 @@ struct redis_store {
 	char user[URL_PART_BYTES];
 	char password[URL_PART_BYTES];
 	char address[URL_PART_BYTES + 16]; /* for messages: without secrets */
-	char prefix[URL_PART_BYTES];
+	char prefix[URL_PART_BYTES + sizeof(REDIS_REBUILD_SUFFIX)];
+	char live_prefix[URL_PART_BYTES];
 	char script_sha[41];
 	bool is_checked;
 };
@@ -128,6 +130,7 @@ int redis_store_create(struct redis_store **out, const struct config *config, st
 		return -ENOMEM;
 	snprintf(store->prefix, sizeof(store->prefix), "%s",
 		config_text(config, OPT_KAFKA_TOPIC_PREFIX));
+	memcpy(store->live_prefix, store->prefix, sizeof(store->live_prefix));
 	if (!parse_url(store, url)) {
 		config_redacted(OPT_REDIS_URL, url, redacted, sizeof(redacted));
 		free(store);
@@ -471,6 +474,61 @@ int redis_store_watermark(
 	if (rc != 0)
 		return rc;
 	*out = reply->type == REDIS_REPLY_STRING ? strtoll(reply->str, NULL, 10) : -1;
+	freeReplyObject(reply);
+	return 0;
+}
+
+/* ---- a second set of keys ---- */
+
+void redis_store_use_rebuilt(struct redis_store *store, bool rebuilt)
+{
+	snprintf(store->prefix, sizeof(store->prefix), "%s%s", store->live_prefix,
+		rebuilt ? REDIS_REBUILD_SUFFIX : "");
+}
+
+/* How all keys of a set begin. */
+static void beginning(const struct redis_store *store, bool rebuilt, char out[REDIS_KEY_BYTES])
+{
+	char prefix[sizeof(store->prefix)];
+
+	snprintf(prefix, sizeof(prefix), "%s%s", store->live_prefix,
+		rebuilt ? REDIS_REBUILD_SUFFIX : "");
+	redis_key(out, prefix, 0, "");
+}
+
+int redis_store_drop_rebuilt(struct redis_store *store, struct message *msg)
+{
+	static const char script[] = "local keys = redis.call('KEYS', ARGV[1] .. '*') "
+				     "for _, key in ipairs(keys) do redis.call('UNLINK', key) end "
+				     "return #keys";
+	char rebuilt[REDIS_KEY_BYTES];
+	const char *words[] = { "EVAL", script, "0", rebuilt };
+	redisReply *reply;
+	int rc;
+
+	beginning(store, true, rebuilt);
+	rc = run_texts(store, words, 4, &reply, msg);
+	if (rc == 0)
+		freeReplyObject(reply);
+	return rc;
+}
+
+int redis_store_switch(
+	struct redis_store *store, int64_t from_s, bool *is_done, struct message *msg)
+{
+	char live[REDIS_KEY_BYTES], rebuilt[REDIS_KEY_BYTES], from[24] = "";
+	const char *words[] = { "EVAL", SWITCH_LUA, "0", live, rebuilt, from };
+	redisReply *reply;
+	int rc;
+
+	beginning(store, false, live);
+	beginning(store, true, rebuilt);
+	if (from_s != INT64_MIN)
+		snprintf(from, sizeof(from), "%" PRId64, from_s);
+	rc = run_texts(store, words, 6, &reply, msg);
+	if (rc != 0)
+		return rc;
+	*is_done = reply->str != NULL && strcmp(reply->str, "done") == 0;
 	freeReplyObject(reply);
 	return 0;
 }

@@ -68,6 +68,26 @@ enum apply_outcome redis_store_apply(struct redis_store *store, uint32_t partiti
 int redis_store_watermark(struct redis_store *store, uint32_t partition, int64_t *out,
 	struct message *msg) MUST_CHECK;
 
+/* ---- a second set of keys beside the live ones ---- */
+
+#define REDIS_REBUILD_SUFFIX "~rebuild" /* of the prefix */
+
+/** From here on the store's keys are the rebuilt ones, or the live ones again. */
+void redis_store_use_rebuilt(struct redis_store *store, bool rebuilt);
+
+/** Removes all rebuilt keys, which an interrupted rebuild may have left. @return 0, FAIL_REMOTE */
+int redis_store_drop_rebuilt(struct redis_store *store, struct message *msg) MUST_CHECK;
+
+/**
+ * Puts the rebuilt keys in the place of the live ones, in one step, if both have counted as much.
+ *
+ * @param from_s  buckets that start before stay as they are; INT64_MIN replaces everything
+ * @param is_done  false: the live ones have gone on meanwhile
+ * @return 0, FAIL_REMOTE
+ */
+int redis_store_switch(
+	struct redis_store *store, int64_t from_s, bool *is_done, struct message *msg) MUST_CHECK;
+
 /* Reading. Each returns 0, FAIL_REMOTE, or FAIL_CONFIG when the key is of another type. */
 
 typedef void (*redis_pair_handler)(void *context, const char *field, const char *value);

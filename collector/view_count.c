@@ -17,9 +17,10 @@
 #include "schemas/base/signals.h"
 #include "schemas/base/timing.h"
 
-#define POLL_MS	 100
-#define RETRY_S	 1
-#define VERIFY_S 5 /* a Redis that was emptied or restored heals so soon, also without traffic */
+#define POLL_MS	       100
+#define PARTITIONS_MAX 65536 /* far above what a topic has */
+#define RETRY_S	       1
+#define VERIFY_S       5 /* a Redis that was emptied or restored heals so soon, also without traffic */
 
 /*
  * What ends a batch beside its flows and its age: the script's time, because Redis serves nobody else
@@ -57,6 +58,7 @@ struct count_view {
 	int64_t retry_at_s;
 	int64_t verify_at_s;
 	uint64_t applied_flows, applied_batches;
+	int64_t *limits;      /* a rebuild: where the live keys stand; NULL: the view itself */
 	struct message fatal; /* what cannot be cured by trying again */
 	bool is_failed;
 };
@@ -330,6 +332,10 @@ static void take(struct count_view *view, const struct log_message *message)
 	partition = &view->partitions[message->partition];
 	if (!partition->is_ours || !partition->is_positioned || message->offset < partition->next)
 		return; /* delivered before the seek took effect */
+	if (view->limits != NULL && message->offset >= view->limits[message->partition]) {
+		log_reader_pause(view->reader, message->partition);
+		return;
+	}
 	if (partition->next == partition->from)
 		partition->since_s = timing_now_s();
 	rc = message_records_decode(&view->records, message->value, &msg);
@@ -347,30 +353,35 @@ static void take(struct count_view *view, const struct log_message *message)
 		apply(view, message->partition);
 }
 
+/* What both loops do each time around. */
+static void turn(struct count_view *view, struct message *msg)
+{
+	struct log_message message;
+	int rc = log_reader_poll(view->reader, POLL_MS, &message, msg);
+
+	if (rc == 1) {
+		take(view, &message);
+		log_message_release(&message);
+	} else if (rc == FAIL_LIMIT) {
+		log_warning("view count looks for its position again reason=\"%s\"", msg->text);
+		for (uint32_t i = 0; i < view->partition_count; i++)
+			forget(&view->partitions[i]);
+	}
+	geo_refresh(view->geo);
+	apply_due(view, false);
+	if (needs_recovery(view))
+		recover(view);
+}
+
 static int loop(struct count_view *view, struct message *msg)
 {
 	while (!*view->stop && !view->is_failed) {
-		struct log_message message;
-		int rc = log_reader_poll(view->reader, POLL_MS, &message, msg);
-
-		if (rc == 1) {
-			take(view, &message);
-			log_message_release(&message);
-		} else if (rc == FAIL_LIMIT) {
-			log_warning(
-				"view count looks for its position again reason=\"%s\"", msg->text);
-			for (uint32_t i = 0; i < view->partition_count; i++)
-				forget(&view->partitions[i]);
-		}
-		geo_refresh(view->geo);
-		apply_due(view, false);
+		turn(view, msg);
 		verify(view);
 		if (signals_take_statistics())
 			log_info("view count flows=%llu batches=%llu",
 				(unsigned long long)view->applied_flows,
 				(unsigned long long)view->applied_batches);
-		if (needs_recovery(view))
-			recover(view);
 	}
 	if (!view->is_failed) {
 		apply_due(view, true);
@@ -406,31 +417,168 @@ static int open_view(struct count_view *view, struct message *msg)
 		rc = geo_create(&view->geo, view->config);
 	if (rc == 0)
 		rc = message_records_init(&view->records);
-	snprintf(group, sizeof(group), "%s.%s.count", kafka.prefix,
-		config_text(view->config, OPT_COLLECTOR_GROUP));
+	if (rc == 0)
+		redis_store_use_rebuilt(view->store, view->limits != NULL);
+	snprintf(group, sizeof(group), "%s.%s.count%s", kafka.prefix,
+		config_text(view->config, OPT_COLLECTOR_GROUP),
+		view->limits != NULL ? REDIS_REBUILD_SUFFIX : "");
 	return rc == 0 ? log_reader_open(&view->reader, &kafka, group, &events, msg) : rc;
 }
 
-int view_count_run(const struct config *config, const atomic_bool *stop, struct message *msg)
+static struct count_view make_view(const struct config *config, const atomic_bool *stop)
 {
-	struct count_view view = {
+	return (struct count_view){
 		.config = config,
 		.stop = stop,
 		.lifetimes = redis_lifetimes_of(config),
 		.batch_flows = config_u64(config, OPT_COLLECTOR_BATCH_FLOWS),
 		.batch_s = (int64_t)config_u64(config, OPT_COLLECTOR_BATCH_SECONDS),
 	};
+}
+
+static void close_view(struct count_view *view)
+{
+	log_reader_close(view->reader);
+	redis_store_destroy(view->store);
+	redis_batch_fini(&view->batch);
+	geo_destroy(view->geo);
+	message_records_fini(&view->records);
+	for (uint32_t i = 0; view->partitions != NULL && i < view->partition_count; i++)
+		tally_fini(&view->partitions[i].tally);
+	free(view->partitions);
+	free(view->limits);
+}
+
+int view_count_run(const struct config *config, const atomic_bool *stop, struct message *msg)
+{
+	struct count_view view = make_view(config, stop);
 	int rc = open_view(&view, msg);
 
 	if (rc == 0)
 		rc = loop(&view, msg);
-	log_reader_close(view.reader);
-	redis_store_destroy(view.store);
-	redis_batch_fini(&view.batch);
-	geo_destroy(view.geo);
-	message_records_fini(&view.records);
-	for (uint32_t i = 0; view.partitions != NULL && i < view.partition_count; i++)
-		tally_fini(&view.partitions[i].tally);
-	free(view.partitions);
+	close_view(&view);
 	return rc == FAIL_REMOTE && *stop && !view.is_failed ? 0 : rc;
+}
+
+/* ---- rebuilding ---- */
+
+/* Where the live keys stand now is where the rebuilt ones have to come to. */
+static int read_limits(struct count_view *view, struct message *msg)
+{
+	int rc = redis_store_connect(view->store, true, msg);
+
+	redis_store_use_rebuilt(view->store, false);
+	for (uint32_t i = 0; rc == 0 && i < view->partition_count; i++) {
+		rc = redis_store_watermark(view->store, i, &view->limits[i], msg);
+		if (rc == 0 && view->limits[i] < 0) {
+			message_set(msg,
+				"redis has counted nothing of partition %u yet: there is nothing "
+				"to rebuild, a collector fills it from the log",
+				i);
+			rc = FAIL_LIMIT;
+		}
+	}
+	redis_store_use_rebuilt(view->store, true);
+	return rc;
+}
+
+/* Applies what lies between the rebuilt keys and the limits. True when nothing does. */
+static bool has_caught_up(struct count_view *view)
+{
+	bool is_there = true;
+
+	for (uint32_t i = 0; i < view->partition_count; i++) {
+		struct count_partition *partition = &view->partitions[i];
+
+		if (!partition->is_positioned || partition->next < view->limits[i])
+			is_there = false;
+		else if (partition->next == view->limits[i] &&
+			 (partition->from < partition->next || !partition->is_stored))
+			apply(view, i);
+		is_there &= partition->is_positioned && partition->is_stored &&
+			    partition->from == view->limits[i];
+	}
+	return is_there;
+}
+
+/* The log begins behind what is counted: only a collector at work can move the live keys there. */
+static int check_reach(struct count_view *view, struct message *msg)
+{
+	for (uint32_t i = 0; i < view->partition_count; i++) {
+		if (!view->partitions[i].is_positioned ||
+			view->partitions[i].from <= view->limits[i])
+			continue;
+		message_set(msg,
+			"redis waits at offset %lld of partition %u, which the topic no longer "
+			"holds; start a collector first",
+			(long long)view->limits[i], i);
+		return FAIL_LIMIT;
+	}
+	return 0;
+}
+
+/* On from where it stopped, now that the limits have moved. */
+static void resume(struct count_view *view)
+{
+	for (uint32_t i = 0; i < view->partition_count; i++) {
+		struct count_partition *partition = &view->partitions[i];
+
+		if (partition->is_positioned && partition->next < view->limits[i] &&
+			log_reader_seek(view->reader, i, partition->next) != 0)
+			forget(partition);
+	}
+}
+
+static int rebuild_loop(struct count_view *view, int64_t from_s, struct message *msg)
+{
+	bool is_done = false;
+	int rc = 0;
+
+	while (rc == 0 && !is_done && !*view->stop && !view->is_failed) {
+		turn(view, msg);
+		rc = check_reach(view, msg);
+		if (rc != 0 || !has_caught_up(view))
+			continue;
+		rc = redis_store_switch(view->store, from_s, &is_done, msg);
+		if (rc == 0 && !is_done)
+			rc = read_limits(view, msg);
+		if (rc == 0 && !is_done)
+			resume(view);
+	}
+	if (view->is_failed) {
+		*msg = view->fatal;
+		return FAIL_REMOTE;
+	}
+	return rc == 0 && !is_done ? FAIL_STOPPED : rc;
+}
+
+int view_count_rebuild(
+	const struct config *config, const atomic_bool *stop, int64_t from_s, struct message *msg)
+{
+	struct count_view view = make_view(config, stop);
+	int rc;
+
+	view.limits = calloc(PARTITIONS_MAX, sizeof(*view.limits));
+	if (view.limits == NULL)
+		return -ENOMEM;
+	rc = open_view(&view, msg);
+	if (rc == 0)
+		rc = redis_store_connect(view.store, true, msg);
+	if (rc == 0)
+		rc = redis_store_drop_rebuilt(view.store, msg);
+	if (rc == 0)
+		rc = read_limits(&view, msg);
+	if (rc == 0) {
+		log_info("rebuilding redis beside the live keys partitions=%u",
+			view.partition_count);
+		rc = rebuild_loop(&view, from_s, msg);
+	}
+	if (rc == 0)
+		log_info("redis is rebuilt flows=%llu batches=%llu",
+			(unsigned long long)view.applied_flows,
+			(unsigned long long)view.applied_batches);
+	else if (view.store != NULL)
+		(void)!redis_store_drop_rebuilt(view.store, NULL);
+	close_view(&view);
+	return rc;
 }

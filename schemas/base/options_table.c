@@ -36,7 +36,8 @@ const struct program_row options_programs[] = {
 		{ "-i FILE|- [--report [--json|--csv]] [--print TOPIC] [OPTION]...",
 			"[--brokers HOST:PORT,...] [--redis URL] [--views LIST] [OPTION]...",
 			"--create-topics [--partitions COUNT] [--replication COPIES] "
-			"[OPTION]..." } },
+			"[OPTION]...",
+			"rebuild [--from TIME] [OPTION]..." } },
 	{ PROGRAM_REPORT, "hoshimi-report",
 		{ "[--redis URL] [--from TIME] [--to TIME] [--by LABEL] [OPTION]..." } },
 };

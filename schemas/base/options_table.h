@@ -59,7 +59,7 @@ extern const struct section options_sections[SECTIONS];
 struct program_row {
 	enum program program;
 	const char *name;
-	const char *usage[3];
+	const char *usage[4];
 };
 extern const struct program_row options_programs[PROGRAMS];
 

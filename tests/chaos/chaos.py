@@ -11,6 +11,10 @@ record: the messages of the log in each partition and in their order, the enrich
 ledger, and every key in Redis; and the report must say what the sensor's own summary says. After
 each fault: nothing in Redis is above the oracle's figure for that minute and class, and no
 watermark has gone back, unless Redis was emptied, restored or lost its last second on purpose.
+
+Beside it a live sensor captures on a veth pair. Its packets may be missing only where its ledger
+says so (live.py); Redis must equal what an undisturbed collector makes of the same log, and the
+enriched topic what a collector without any server prints of it.
 """
 import argparse
 import collections
@@ -23,6 +27,7 @@ import time
 
 sys.dont_write_bytecode = True
 import faults  # noqa: E402
+import live  # noqa: E402
 from programs import DARK, Members, Replay, World  # noqa: E402
 from servers import Kafka, Redis, wait_for  # noqa: E402
 
@@ -153,6 +158,11 @@ class Invariants:
         above = [name for name, packets in figures.items() if packets > self.oracle.figures.get(name, 0)]
         found += [f"{name}: {figures[name]} packets in Redis, {self.oracle.figures.get(name, 0)} in truth"
                   for name in above[:3]]
+        if self.world.live is not None:
+            _, figures = self.world.redis.glance(LIVE_DB, LIVE)
+            sent = sum(counted for _, _, counted in self.world.live.bursts) + live.BURST_MAX
+            if sum(figures.values()) > sent:
+                found.append(f"live: {sum(figures.values())} packets in Redis, {sent} sent")
         self.marks, self.epoch = marks, epoch
         return found
 
@@ -238,6 +248,42 @@ def settle_replay(world, oracle, seed):
         check(f"{what} (seed {seed})", topic_differences(topic, oracle.topics[topic], topics[topic]))
 
 
+def settle_live(world, seed):
+    """The live sensor ends; then its log is held against what was sent, and the views against the log."""
+    world.live.ending = True
+    world.live.hold()
+    check(f"live: the sensor ends well (seed {seed})", world.live.end())
+    ledger = [json.loads(value) for _, _, value in world.kafka.read_messages(f"{LIVE}.sensors.v1")]
+    (world.data / "live.ledger.json").write_text("".join(json.dumps(part) + "\n" for part in ledger))
+    for name, judge in (("every packet is in the log, or the ledger names it", live.account),
+                        ("gaps are named where no sensor ran, nowhere else", live.gaps_are_true),
+                        ("each moment is in an entry, in a gap or named as lost", live.time_is_whole),
+                        ("what the spool held is in no gap", live.durable_is_kept),
+                        ("entries are one sequence, and lost ones are named", live.entries_differ)):
+        check(f"live: {name} (seed {seed})", judge(world.live, ledger))
+
+    log = world.data / "live.avro"
+    log.write_bytes(world.kafka.read(f"{LIVE}.flows.v1", "%s"))
+    offline = json.loads(run(world.collector, "-i", log, "--report", "--json").stdout)
+    packets = sum(part["counted"] for part in ledger)
+    check(f"live: the flows add up to the ledger (seed {seed})",
+          [] if offline["counted"] == packets == sum(offline["per_class"].values())
+          else [f"ledger {packets}, report {offline['counted']}, flows {sum(offline['per_class'].values())}"])
+    calm = Members(world, LIVE, LIVE_CALM_DB, "livecalm")
+    calm.more = ("--group", "calm", "--views", "count")
+    calm.want(1)
+    for database in (LIVE_DB, LIVE_CALM_DB):
+        wait_for(lambda: counted(world, LIVE, database) == packets, SETTLE_S, 0.5)
+    check(f"live: every key in Redis is as an undisturbed collector makes it (seed {seed})",
+          dump_differences(world.redis.dump(LIVE_CALM_DB, LIVE), world.redis.dump(LIVE_DB, LIVE)))
+    found = settled_topics(world, LIVE, packets)["enriched.v1"]
+    lines = run(world.collector, "-i", log, "--print", "enriched").stdout.splitlines()
+    check(f"live: every enriched record once (seed {seed})",
+          topic_differences("enriched.v1", {0: sorted(lines)}, {0: sorted(sum(found.values(), []))}))
+    calm.leave(0)
+    check(f"live: its collector ends well (seed {seed})", world.groups[1].leave(0) + world.findings)
+
+
 def options_of(words):
     parser = argparse.ArgumentParser(prog="tests/chaos/run", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -249,7 +295,8 @@ def options_of(words):
     for name in ("--build", "--data", "--kafka"):
         parser.add_argument(name, type=pathlib.Path, help=argparse.SUPPRESS)
     options = parser.parse_args(words)
-    options.kinds = list(faults.KINDS) if options.kinds == "all" else options.kinds.split(",")
+    options.kinds = [kind for kind in faults.KINDS if kind not in faults.OPEN] if options.kinds == "all" else \
+        options.kinds.split(",")
     unknown = [kind for kind in options.kinds if kind not in faults.KINDS]
     if unknown:
         parser.error(f"{unknown[0]} is no kind of fault; there are: {' '.join(faults.KINDS)}")
@@ -260,7 +307,8 @@ def main():
     options = options_of(sys.argv[1:])
     if options.list:
         for name, (function, touches) in faults.KINDS.items():
-            print(f"{name:22} {' '.join(sorted(touches)):14} {function.__doc__.splitlines()[0]}")
+            print(f"{name:24} {' '.join(sorted(touches)):12} {function.__doc__.splitlines()[0]}"
+                  f"{' OPEN: ' + faults.OPEN[name] if name in faults.OPEN else ''}")
         return 0
     began = time.monotonic()
     print(f"chaos: --seed {options.seed} --faults {options.faults} --kinds {','.join(options.kinds)}", flush=True)
@@ -286,9 +334,17 @@ def main():
     world.groups = [Members(world, REPLAY, REPLAY_DB, "member")]
     world.groups[0].want(1)
     world.replay.start()
+    if any("live" in faults.KINDS[kind][1] for kind in options.kinds):
+        world.create_topics(LIVE)
+        world.live = live.Live(world, LIVE, options.seed)
+        world.groups.append(Members(world, LIVE, LIVE_DB, "livemember"))
+        world.groups[1].want(1)
+        world.live.begin()
     invariants = Invariants(world, oracle)
     Driver(world, invariants, make_plan(options.kinds, options.faults, options.seed), options.seed).play()
     settle_replay(world, oracle, options.seed)
+    if world.live is not None:
+        settle_live(world, options.seed)
     print(f"seed {options.seed}: {options.faults} faults in {time.monotonic() - began:.0f} s", flush=True)
     return 0
 

@@ -3,9 +3,14 @@
 A fault names what it lays hands on; two that name the same thing never overlap, others do. All
 numbers come from the generator's own random numbers, so a plan is the same for the same seed.
 """
-import signal
-
 KINDS = {}
+
+
+# Left out unless they are named: what they show is not mended yet.
+OPEN = {
+    "full_disk_killed": "send_queue.c, sender.c: what is in memory only when a sensor is killed is neither gap nor loss",
+    "live_duel": "sender.c: sender_open plans before introduce(); entries are skipped as already there",
+}
 
 
 def fault(*touches):
@@ -13,6 +18,16 @@ def fault(*touches):
         KINDS[function.__name__] = (function, frozenset(touches))
         return function
     return register
+
+
+def until(what, seconds=60):
+    """Goes on when it is so. The others' faults go on meanwhile."""
+    tries = int(seconds / 0.2)
+    while not what():
+        tries -= 1
+        if tries == 0:
+            raise RuntimeError(f"waited {seconds} s in vain for {what}")
+        yield 0.2
 
 
 # ---- the replay's sensor ----
@@ -38,6 +53,42 @@ def freeze_sensor(world, rng):
     world.replay.process.freeze()
     yield rng.uniform(10.5, 13)
     world.replay.process.thaw()
+
+
+@fault("replay")
+def second_sensor(world, rng):
+    """Another one of the same name: the older one ends, and says why."""
+    yield from replace_sensor(world, rng, 0)
+
+
+@fault("replay")
+def zombie_sensor(world, rng):
+    """The older one stands still meanwhile, and wakes up when its place is taken."""
+    yield from replace_sensor(world, rng, rng.uniform(1, 12))
+
+
+def replace_sensor(world, rng, frozen_s):
+    replay = world.replay
+    replay.advance(world.step / 2, 0)
+    yield rng.uniform(0, 0.3)
+    older = replay.process
+    if frozen_s > 0:
+        older.freeze()
+    since = older.log.stat().st_size
+    replay.begin_another()
+    yield frozen_s
+    older.thaw()
+    for _ in range(60):
+        if not older.is_running:
+            break
+        replay.advance(world.step / 20, 0)
+        yield 0.5
+    if older.is_running:
+        older.kill()
+        if not replay.is_fed:  # at the stream's end it may have had nothing more to send
+            world.find("the older of two sensors of one name did not end")
+    elif not replay.is_fed and (older.child.returncode != 1 or "another sensor of this name" not in older.said(since)):
+        world.find(f"the older of two sensors of one name ended with {older.child.returncode}: {older.said(since)[-300:]}")
 
 
 # ---- the collectors ----
@@ -70,6 +121,41 @@ def kill_members(world, rng, count):
         yield rng.uniform(0, 0.5)
 
 
+@fault("members")
+def freeze_collector(world, rng):
+    """SIGSTOP of the only member for longer than a transaction and the group's patience."""
+    yield rng.uniform(0, 0.5)
+    world.groups[0].members[0].freeze()
+    yield rng.uniform(10.5, 14)
+    world.groups[0].members[0].thaw()
+    yield 1
+
+
+@fault("members")
+def zombie_collector(world, rng):
+    """SIGSTOP of a member until its partitions have moved; then it wakes up with what it had in hand."""
+    group = world.groups[0]
+    group.want(rng.randint(2, 3))
+    yield rng.uniform(3, 5)
+    victim = group.members[rng.randrange(group.wanted)]
+    victim.freeze()
+    yield rng.uniform(11, 15)
+    victim.thaw()
+    yield rng.uniform(0.5, 3)
+    leave(world, 1)
+
+
+@fault("members")
+def rebalance_storm(world, rng):
+    """Members come and go faster than the group can settle."""
+    for _ in range(rng.randint(3, 6)):
+        world.groups[0].want(rng.randint(2, 4))
+        yield rng.uniform(0.1, 1.5)
+        leave(world, rng.randint(1, world.groups[0].wanted))
+        yield rng.uniform(0, 0.5)
+    leave(world, 1)
+
+
 def leave(world, count):
     for text in world.groups[0].leave(count):
         world.find(text)
@@ -89,8 +175,247 @@ def kill_redis(world, rng):
 
 
 @fault("redis")
+def kill_redis_everysec(world, rng):
+    """A power cut with appendfsync everysec: the last second of its log is not on the disk."""
+    redis = world.redis
+    redis.fsync = "everysec"
+    redis.call(0, "CONFIG", "SET", "appendfsync", redis.fsync)
+    yield rng.uniform(0.5, 3)
+    synced = redis.tail().stat().st_size
+    yield rng.uniform(0.1, 1)
+    redis.process.kill()
+    redis.cut_tail(rng.randint(synced, redis.tail().stat().st_size))
+    yield rng.uniform(0, 1)
+    redis.fsync = "always"
+    redis.start()
+    yield from until(redis.answers)
+
+
+@fault("redis")
+def restore_redis(world, rng):
+    """It comes back with the disk of some seconds ago."""
+    redis = world.redis
+    redis.keep_copy()
+    yield rng.uniform(2, 8)
+    redis.process.kill()
+    redis.put_copy_back()
+    redis.start()
+    yield from until(redis.answers)
+
+
+@fault("redis")
 def flush_redis(world, rng):
     """All of Redis is emptied."""
     yield rng.uniform(0, 1)
-    world.redis.epoch += 1
-    world.redis.call(0, "FLUSHALL")
+    world.redis.empty()
+
+
+@fault("redis")
+def full_redis(world, rng):
+    """Out of memory for some seconds."""
+    world.redis.call(0, "CONFIG", "SET", "maxmemory", "1mb")
+    yield rng.uniform(2, 6)
+    world.redis.call(0, "CONFIG", "SET", "maxmemory", "0")
+
+
+@fault("redis")
+def freeze_redis(world, rng):
+    """SIGSTOP, now and then for longer than anybody waits for an answer."""
+    yield rng.uniform(0, 1)
+    world.redis.process.freeze()
+    yield rng.choice((rng.uniform(1, 5), rng.uniform(10.5, 13)))
+    world.redis.process.thaw()
+    yield from until(world.redis.answers)
+
+
+@fault("redis")
+def pause_redis(world, rng):
+    """CLIENT PAUSE: commands wait."""
+    seconds = rng.uniform(1, 6)
+    world.redis.call(0, "CLIENT", "PAUSE", int(seconds * 1000), rng.choice(("ALL", "WRITE")))
+    yield seconds + 0.1
+
+
+@fault("redis")
+def forget_scripts(world, rng):
+    """SCRIPT FLUSH: the script is to be loaded again."""
+    for _ in range(rng.randint(1, 4)):
+        world.redis.call(0, "SCRIPT", "FLUSH")
+        yield rng.uniform(0, 1.5)
+
+
+@fault("redis")
+def cut_connections(world, rng):
+    """Connections break off, also between a call and its answer."""
+    for _ in range(rng.randint(5, 30)):
+        world.redis.call(0, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        yield rng.uniform(0, 0.2)
+
+
+# ---- Kafka ----
+
+
+@fault("kafka")
+def kill_kafka(world, rng):
+    """SIGKILL of a broker while the sensor sends."""
+    node = rng.randrange(len(world.kafka.nodes))
+    world.replay.advance(world.step / 3, 0)
+    yield rng.uniform(0, 0.3)
+    world.kafka.nodes[node].kill()
+    yield rng.uniform(0, 3)
+    world.kafka.start(node)
+    yield from until(world.kafka.answers)
+
+
+@fault("kafka")
+def kafka_away(world, rng):
+    """All brokers are shut down, for longer than transactions and messages may last."""
+    world.replay.advance(world.step / 3, 0)
+    yield rng.uniform(0, 0.3)
+    world.kafka.each("terminate")
+    yield rng.uniform(10.5, 14)
+    world.kafka.each("end")
+    world.kafka.start()
+    yield from until(world.kafka.answers)
+
+
+@fault("kafka")
+def freeze_kafka(world, rng):
+    """SIGSTOP of a broker, now and then for longer than a request may take."""
+    process = world.kafka.nodes[rng.randrange(len(world.kafka.nodes))]
+    world.replay.advance(world.step / 3, 0)
+    yield rng.uniform(0, 0.3)
+    process.freeze()
+    yield rng.choice((rng.uniform(1, 4), rng.uniform(10.5, 13)))
+    process.thaw()
+    yield from until(world.kafka.answers)
+
+
+# ---- the live sensor ----
+
+
+@fault("live")
+def kill_live(world, rng):
+    """SIGKILL: what was open is lost, and the next start names the time."""
+    for _ in range(rng.randint(1, 3)):
+        yield rng.uniform(0.5, 3)
+        world.live.kill()
+        yield rng.uniform(0, 2)
+        world.live.start()
+
+
+@fault("live")
+def restart_live(world, rng):
+    """SIGTERM: the open minute is closed, only the time until the next start is missing."""
+    yield rng.uniform(0.5, 2)
+    for text in world.live.end():
+        world.find(text)
+    yield rng.uniform(0, 2)
+    world.live.start()
+
+
+@fault("live")
+def freeze_live(world, rng):
+    """SIGSTOP for longer than a transaction may last; the kernel's ring keeps the packets."""
+    yield rng.uniform(0.5, 2)
+    world.live.process.freeze()
+    yield rng.uniform(10.5, 12)
+    world.live.process.thaw()
+
+
+@fault("live")
+def full_disk(world, rng):
+    """The spool's disk is full for a while; minutes wait in memory."""
+    world.live.fill_disk()
+    yield rng.uniform(3, 7)
+    world.live.free_disk()
+
+
+@fault("live", "kafka")
+def full_disk_without_kafka(world, rng):
+    """The same while no broker answers: the minutes in memory go out when one is back."""
+    yield from fill_without_kafka(world, rng)
+    if (world.live.state / "full").exists():
+        world.live.free_disk()
+    world.kafka.start()
+    yield from until(world.kafka.answers)
+    yield 3
+
+
+@fault("live", "kafka")
+def full_disk_killed(world, rng):
+    """The same, and the sensor is killed with what it has in memory only."""
+    yield from fill_without_kafka(world, rng)
+    world.live.kill()
+    if (world.live.state / "full").exists():
+        world.live.free_disk()
+    yield rng.uniform(0, 1)
+    world.live.start()
+    yield rng.uniform(0, 2)
+    world.kafka.start()
+    yield from until(world.kafka.answers)
+
+
+def fill_without_kafka(world, rng):
+    world.kafka.each("kill")
+    yield rng.uniform(2, 4)
+    world.live.fill_disk()
+    yield rng.uniform(2, 4)
+    if rng.random() < 0.5:
+        world.live.free_disk()
+        yield rng.uniform(2, 4)
+
+
+@fault("live", "kafka")
+def torn_spool(world, rng):
+    """A record of the spool is damaged while no sensor runs: the ledger names it as lost."""
+    live = world.live
+    world.kafka.each("kill")
+    yield 0.5
+    first = live.last_sequence() + 1  # not in the log, and the brokers are gone
+    yield from until(lambda: live.last_sequence() >= first + 2, 90)
+    live.kill()
+    records = [record for record in live.records() if record["sequence"] >= first]
+    print(f"    torn spool: {live.damage(rng.choice(records), rng)}", flush=True)
+    yield rng.uniform(0, 1)
+    if rng.random() < 0.5:
+        live.start()
+        yield rng.uniform(0, 3)
+    world.kafka.start()
+    yield from until(world.kafka.answers)
+    if not live.wanted:
+        live.start()
+
+
+@fault("live")
+def second_live(world, rng):
+    """Another live sensor of the same name: the older one ends, and says why."""
+    yield rng.uniform(0.5, 2)
+    world.live.may_close.clear()  # until the newer one has said who it is the older one sends nothing
+    yield 2
+    yield from replace_live(world, rng, 3)
+
+
+@fault("live")
+def live_duel(world, rng):
+    """The same while the older one sends all the time: they fence each other until one is through."""
+    yield rng.uniform(0.5, 2)
+    yield from replace_live(world, rng, 0)
+
+
+def replace_live(world, rng, pause_s):
+    live = world.live
+    live.hold()  # two that see the same packets would count them twice
+    older = live.take_over()
+    yield pause_s
+    for _ in range(80):
+        if not older.is_running:
+            break
+        live.close_part(older)
+        yield 0.5
+    if older.is_running or older.child.returncode != 1 or "another sensor of this name" not in older.said():
+        world.find(f"the older of two live sensors ended with {older.child.poll()}: {older.said()[-300:]}")
+        older.kill()
+    live.release()
+    live.may_close.set()
+    yield rng.uniform(1, 3)

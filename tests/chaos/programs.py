@@ -24,6 +24,7 @@ class Replay:
         self.rate = 1.0  # bytes a second on the way there
         self.wanted = False
         self.lock = threading.Lock()
+        self.pipes = []  # [process, bytes written to it]
         threading.Thread(target=self.feed, daemon=True).start()
 
     def words(self, prefix, source="-"):
@@ -35,11 +36,16 @@ class Replay:
         with self.lock:
             self.process.run(self.words(self.prefix), stdin=subprocess.PIPE)
             os.set_blocking(self.process.child.stdin.fileno(), False)
-            self.written = 0
+            self.pipes.append([self.process, 0])
 
     def kill(self):
         self.wanted = False
         self.process.kill()
+
+    def begin_another(self):
+        """A second one beside the first, which from then on is nobody's but still gets its input."""
+        self.process = Process("replay", self.process.log)
+        self.start()
 
     def advance(self, share, seconds):
         """So much more of the capture arrives within some seconds; at once when it is zero."""
@@ -58,17 +64,23 @@ class Replay:
             self.allowed = min(self.goal, int(self.allowed + self.rate * (now - past)))
             past = now
             with self.lock:
-                pipe = self.process.child.stdin if self.process.is_running else None
-                if pipe is None or pipe.closed:
-                    continue
-                try:
-                    while self.written < self.allowed and select.select([], [pipe], [], 0)[1]:
-                        piece = self.capture[self.written : min(self.allowed, self.written + 65536)]
-                        self.written += os.write(pipe.fileno(), piece)
-                    if self.written == len(self.capture):
-                        pipe.close()
-                except (BrokenPipeError, BlockingIOError):
-                    continue
+                self.pipes = [pipe for pipe in self.pipes if pipe[0].is_running and not pipe[0].child.stdin.closed]
+                for pipe in self.pipes:
+                    self.write(pipe)
+
+    def write(self, pipe):
+        stdin = pipe[0].child.stdin
+        try:
+            while pipe[1] < self.allowed and select.select([], [stdin], [], 0)[1]:
+                pipe[1] += os.write(stdin.fileno(), self.capture[pipe[1] : min(self.allowed, pipe[1] + 65536)])
+            if pipe[1] == len(self.capture):
+                stdin.close()
+        except (BrokenPipeError, BlockingIOError):
+            pass
+
+    @property
+    def is_fed(self):
+        return self.allowed == len(self.capture)
 
     @property
     def is_done(self):
@@ -83,6 +95,7 @@ class Members:
         self.members = []
         self.wanted = 0
         self.held = set()  # whom a fault keeps down
+        self.more = ()  # options
 
     def start(self, index):
         while len(self.members) <= index:
@@ -91,9 +104,9 @@ class Members:
         if not self.members[index].is_running:
             self.members[index].run(self.words())
 
-    def words(self, *more):
+    def words(self):
         return [self.world.collector, "--topic-prefix", self.prefix, "--brokers", self.world.kafka.brokers, "--redis",
-                f"redis://127.0.0.1:6379/{self.database}", "--state", self.world.data / "state", *more]
+                f"redis://127.0.0.1:6379/{self.database}", "--state", self.world.data / "state", *self.more]
 
     def want(self, count):
         self.wanted = count

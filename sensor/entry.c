@@ -1,7 +1,6 @@
 /*
- * Closing a minute: the flows of all tables are listed, sorted by key, equal keys (live workers
- * share flows) folded, encoded and cut. An item of the list is eight bytes: four of the key, which
- * are sorted by, and the flow's place. Where those four are equal the next four decide.
+ * Closing a minute: the flows of all tables come in key order (flow_order.h), equal keys (live
+ * workers share flows) are folded, encoded and cut.
  *
  * The part's books: the first part carries the frames that were not counted, every part carries
  * the frames of its own flows, so frames = not IP + malformed + not dark + counted holds for each.
@@ -14,39 +13,12 @@
 
 #include "schemas/base/log.h"
 #include "schemas/base/signals.h"
+#include "sensor/flow_order.h"
 #include "sensor/prefetch.h"
 
 #define PARTS_REMEMBERED   65536 /* minutes whose next part number is known; a power of two */
 #define ENTRIES_AHEAD	   24	 /* entries asked from memory before they are encoded */
 #define DESTINATIONS_AHEAD 8	 /* then their destinations */
-#define RUN_SMALL	   16	 /* runs up to this length are sorted by insertion */
-#define RUN_LARGE	   4096	 /* from here on a radix sort pays */
-#define SOURCES_MAX	   128	 /* short and long keys of up to 64 workers */
-
-/* Where items point to: the flows of one family in one window. */
-struct source {
-	const struct flow_table *table;
-	struct flow_list flows;
-	enum flow_family family;
-};
-
-/* What is sorted: four bytes of the key above, the source's number and the flow's below. */
-typedef uint64_t item;
-
-struct items {
-	item *list, *scratch;
-	size_t capacity;
-	size_t count;
-	struct source sources[SOURCES_MAX];
-	unsigned source_count;
-	unsigned number_bits; /* of the flow's number */
-};
-
-/* A flow and where it lies. */
-struct flow_ref {
-	const struct flow_entry *entry;
-	const struct source *source;
-};
 
 /* The part being filled. */
 struct part {
@@ -69,7 +41,7 @@ struct entry_closer {
 	struct part part;
 	struct buffer header;	    /* container header in front of each message */
 	struct minute_parts *parts; /* direct mapped by minute */
-	struct items items;
+	struct flow_order order;
 	/* of the minute being closed */
 	uint64_t minute;
 	struct ledger books;	     /* of all its windows */
@@ -79,16 +51,6 @@ struct entry_closer {
 	bool is_first_part;
 	uint32_t close_part;
 };
-
-static void release_items(struct items *items)
-{
-	if (items->list != NULL)
-		large_free(items->list, items->capacity * sizeof(*items->list));
-	if (items->scratch != NULL)
-		large_free(items->scratch, items->capacity * sizeof(*items->scratch));
-	items->list = items->scratch = NULL;
-	items->capacity = 0;
-}
 
 void entry_destroy(struct entry *entry)
 {
@@ -198,7 +160,7 @@ void entry_closer_destroy(struct entry_closer *closer)
 	free(closer->totals.range_packets);
 	free(closer->books.range_packets);
 	free(closer->parts);
-	release_items(&closer->items);
+	flow_order_fini(&closer->order);
 	buffer_fini(&closer->header);
 	free(closer);
 }
@@ -222,191 +184,6 @@ void entry_closer_statistics(const struct entry_closer *closer)
 		(unsigned long long)totals->counted, (unsigned long long)totals->kernel_drops,
 		(unsigned long long)totals->interface_drops,
 		(unsigned long long)(closer->minute * 60));
-}
-
-/* ---- sorting ---- */
-
-static struct flow_ref ref_of(const struct items *items, item it)
-{
-	uint32_t place = (uint32_t)it;
-	uint32_t number = (uint32_t)(place & ((UINT64_C(1) << items->number_bits) - 1));
-	const struct source *source = &items->sources[(uint64_t)place >> items->number_bits];
-
-	return (struct flow_ref){ flow_list_at(&source->flows, number), source };
-}
-
-/* Four bytes of the item's key from `at` on; zero behind its end. */
-static uint32_t key_word(const struct items *items, item it, size_t at)
-{
-	struct flow_ref flow = ref_of(items, it);
-
-	return at < flow_key_bytes(flow.source->family) ? load_u32(flow.entry->key + at) : 0;
-}
-
-/* One pass over eight bits; false when all items agree in them, so that nothing moved. */
-static bool radix_pass(const item *from, item *to, size_t count, unsigned shift)
-{
-	size_t starts[256] = { 0 }, sum = 0;
-
-	for (size_t i = 0; i < count; i++)
-		starts[from[i] >> shift & 0xff]++;
-	if (starts[from[0] >> shift & 0xff] == count)
-		return false;
-	for (unsigned i = 0; i < 256; i++) {
-		size_t here = starts[i];
-
-		starts[i] = sum;
-		sum += here;
-	}
-	for (size_t i = 0; i < count; i++)
-		to[starts[from[i] >> shift & 0xff]++] = from[i];
-	return true;
-}
-
-static void radix_sort(item *list, item *scratch, size_t count)
-{
-	item *from = list, *to = scratch;
-
-	for (unsigned shift = 32; shift < 64; shift += 8) {
-		if (radix_pass(from, to, count, shift)) {
-			item *swap = from;
-
-			from = to;
-			to = swap;
-		}
-	}
-	if (from != list)
-		memcpy(list, from, count * sizeof(*list));
-}
-
-static int compare_items(const void *a, const void *b)
-{
-	item x = *(const item *)a, y = *(const item *)b;
-
-	return (x > y) - (x < y);
-}
-
-static void insertion_sort(item *list, size_t count)
-{
-	for (size_t i = 1; i < count; i++) {
-		item it = list[i];
-		size_t at = i;
-
-		for (; at > 0 && list[at - 1] > it; at--)
-			list[at] = list[at - 1];
-		list[at] = it;
-	}
-}
-
-/* Sorts items whose upper halves are the key's bytes at `at`; what is equal there by the next. */
-static void sort_run(const struct items *items, item *list, size_t count, size_t at)
-{
-	if (count <= RUN_SMALL)
-		insertion_sort(list, count);
-	else if (count < RUN_LARGE)
-		qsort(list, count, sizeof(*list), compare_items);
-	else
-		radix_sort(list, items->scratch, count);
-	at += 4;
-	for (size_t i = 0; i < count;) {
-		size_t end = i + 1;
-
-		while (end < count && list[end] >> 32 == list[i] >> 32)
-			end++;
-		if (end - i > 1 && at < FLOW_KEY_MAX) {
-			for (size_t j = i; j < end; j++)
-				list[j] = (uint64_t)key_word(items, list[j], at) << 32 |
-					  (uint32_t)list[j];
-			sort_run(items, list + i, end - i, at);
-		}
-		i = end;
-	}
-}
-
-static int reserve_items(struct items *items)
-{
-	if (items->count <= items->capacity)
-		return 0;
-	release_items(items);
-	items->list = large_alloc(items->count * sizeof(*items->list));
-	items->scratch = large_alloc(items->count * sizeof(*items->scratch));
-	items->capacity = items->count;
-	if (items->list != NULL && items->scratch != NULL)
-		return 0;
-	release_items(items);
-	return -ENOMEM;
-}
-
-static void add_source(struct items *items, const struct window *window, enum flow_family family)
-{
-	struct source source = {
-		.table = window->table,
-		.flows = flow_table_list(window->table, family),
-		.family = family,
-	};
-
-	if (source.flows.count == 0)
-		return;
-	items->count += source.flows.count;
-	items->sources[items->source_count++] = source;
-}
-
-/* How many bits are left for a flow's number; checks that all numbers fit. */
-static bool divide_bits(struct items *items)
-{
-	items->number_bits = 32;
-	while (items->source_count > UINT64_C(1) << (32 - items->number_bits))
-		items->number_bits--;
-	for (unsigned i = 0; i < items->source_count; i++)
-		if (items->sources[i].flows.count > UINT64_C(1) << items->number_bits)
-			return false;
-	return true;
-}
-
-static void list_items(struct items *items)
-{
-	item *out = items->list;
-
-	for (uint64_t s = 0; s < items->source_count; s++) {
-		const struct flow_list *flows = &items->sources[s].flows;
-
-		for (uint32_t i = 0; i < flows->count; i++) {
-			const struct flow_entry *entry = flow_list_at(flows, i);
-
-			if (entry->packets > 0)
-				*out++ = (uint64_t)load_u32(entry->key) << 32 |
-					 s << items->number_bits | i;
-		}
-	}
-	items->count = (size_t)(out - items->list);
-}
-
-/* Lists and sorts the flows of one IP version in all windows. */
-static int gather(
-	struct items *items, struct window **windows, size_t window_count, unsigned ip_version)
-{
-	int rc;
-
-	items->count = 0;
-	items->source_count = 0;
-	if (2 * window_count > SOURCES_MAX)
-		return -ENOMEM;
-	for (size_t w = 0; w < window_count; w++) {
-		if (ip_version == 6) {
-			add_source(items, windows[w], FLOW_V6);
-		} else {
-			add_source(items, windows[w], FLOW_V4);
-			add_source(items, windows[w], FLOW_V4_LONG);
-		}
-	}
-	if (!divide_bits(items))
-		return -ENOMEM;
-	rc = reserve_items(items);
-	if (rc != 0)
-		return rc;
-	list_items(items);
-	sort_run(items, items->list, items->count, 0);
-	return 0;
 }
 
 /* ---- parts ---- */
@@ -747,12 +524,12 @@ static int add_record(struct entry_closer *closer, const struct folded *folded)
 	return 0;
 }
 
-static void prefetch_ahead(const struct items *items, size_t at)
+static void prefetch_ahead(const struct flow_order *order, size_t at)
 {
-	if (at + ENTRIES_AHEAD < items->count)
-		prefetch(ref_of(items, items->list[at + ENTRIES_AHEAD]).entry);
-	if (at + DESTINATIONS_AHEAD < items->count) {
-		struct flow_ref flow = ref_of(items, items->list[at + DESTINATIONS_AHEAD]);
+	if (at + ENTRIES_AHEAD < order->count)
+		prefetch(flow_order_at(order, at + ENTRIES_AHEAD).entry);
+	if (at + DESTINATIONS_AHEAD < order->count) {
+		struct flow_ref flow = flow_order_at(order, at + DESTINATIONS_AHEAD);
 
 		flow_entry_prefetch_destinations(flow.source->table, flow.entry);
 	}
@@ -772,20 +549,20 @@ static int add_flow(struct entry_closer *closer, const struct folded *folded)
 
 static int add_listed(struct entry_closer *closer)
 {
-	const struct items *items = &closer->items;
+	const struct flow_order *order = &closer->order;
 	struct folded folded;
 	int rc = 0;
 
-	for (size_t i = 0; rc == 0 && i < items->count;) {
-		struct flow_ref flow = ref_of(items, items->list[i]);
+	for (size_t i = 0; rc == 0 && i < order->count;) {
+		struct flow_ref flow = flow_order_at(order, i);
 
-		prefetch_ahead(items, i);
+		prefetch_ahead(order, i);
 		begin_fold(&folded, &flow);
-		while (++i < items->count) {
-			flow = ref_of(items, items->list[i]);
+		while (++i < order->count) {
+			flow = flow_order_at(order, i);
 			if (!is_same_flow(&folded, &flow))
 				break;
-			prefetch_ahead(items, i);
+			prefetch_ahead(order, i);
 			fold(&folded, &flow);
 		}
 		rc = add_flow(closer, &folded);
@@ -800,7 +577,7 @@ static int close_parts(struct entry_closer *closer, struct window **windows, siz
 	for (size_t w = 0; w < count; w++)
 		flow_table_seal(windows[w]->table);
 	for (unsigned ip_version = 4; rc == 0 && ip_version <= 6; ip_version += 2) {
-		rc = gather(&closer->items, windows, count, ip_version);
+		rc = flow_order_make(&closer->order, windows, count, ip_version);
 		if (rc == 0)
 			rc = add_listed(closer);
 	}

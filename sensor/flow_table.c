@@ -18,14 +18,10 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 #include "schemas/base/bytes.h"
 #include "sensor/prefetch.h"
 
-#define SHARD_SEED                                                                                 \
-	0x686f7368696d6933ULL /* fixed: shards decide what overflows, which must repeat */
 #define CHUNK_ENTRIES	 (1u << FLOW_CHUNK_SHIFT)
 #define FIRST_SLOTS	 1024
 #define POOL_CHUNK_SHIFT 10 /* units of 8 bytes */
@@ -40,12 +36,6 @@
 
 static_assert(offsetof(struct flow_entry, key) + 16 == LINE_BYTES, "a flow is one cache line");
 static_assert(60000000 <= TIME_MASK, "a minute's microseconds fit");
-
-static const uint8_t key_bytes[FLOW_FAMILIES] = {
-	[FLOW_V4] = 4 + FLOW_LABEL_BYTES,
-	[FLOW_V4_LONG] = 4 + FLOW_LABEL_BYTES + 4 + FLOW_QUOTE_BYTES,
-	[FLOW_V6] = 16 + FLOW_LABEL_BYTES + 16 + FLOW_QUOTE_BYTES,
-};
 
 #define STRIDE(bytes) ((uint32_t)offsetof(struct flow_entry, key) + (bytes))
 
@@ -111,131 +101,6 @@ struct flow_table {
 	uint64_t sketch_overflow;
 	struct share shares[];
 };
-
-/* ---- keys ----
- *
- * labels  0 class | 1 role, overflow | 2 protocol | 3 tool | 4 payload
- *         5 service port + 1 in three bytes, 0 none (so that key order is port order)
- *         8 marks
- * quote   0 is long, flags | 1 quoted protocol | 2 quoted port
- */
-enum { ROLE_MASK = 0x7f, OVERFLOW_BIT = 0x80 };
-enum { QUOTE_PRESENT = 1, QUOTE_MATCHES = 2, QUOTE_HAS_PORT = 4, QUOTE_IS_LONG = 0x80 };
-
-static_assert(SERVICE_OF_TYPE(255) + 1 < 1 << 24, "a service port fits in three bytes");
-
-/* Bytes are put together in registers: a key is stored in words and read in words. */
-static uint32_t first_labels(const struct flow_labels *labels)
-{
-	return labels->class | (uint32_t)labels->role << 8 |
-	       (labels->is_overflow ? OVERFLOW_BIT << 8 : 0) | (uint32_t)labels->protocol << 16 |
-	       (uint32_t)labels->tool << 24;
-}
-
-static uint64_t last_labels(const struct flow_labels *labels)
-{
-	uint32_t port = (uint32_t)(labels->service_port + 1);
-
-	return labels->payload | (uint64_t)(__builtin_bswap32(port) & 0xffffff00) |
-	       (uint64_t)__builtin_bswap32(labels->marks) << 32;
-}
-
-static void store_quote(uint8_t *p, const struct flow_labels *labels)
-{
-	p[0] = (uint8_t)(QUOTE_IS_LONG | (labels->has_quote ? QUOTE_PRESENT : 0) |
-			 (labels->quote_matches ? QUOTE_MATCHES : 0) |
-			 (labels->quote_has_port ? QUOTE_HAS_PORT : 0));
-	p[1] = labels->quoted_protocol;
-	store_u16(p + 2, labels->quoted_port);
-}
-
-void flow_key_make(struct flow_key *out, const uint8_t *actor, const uint8_t *source,
-	size_t address_bytes, const struct flow_labels *labels)
-{
-	uint8_t *at = out->bytes;
-
-	if (address_bytes == 4) {
-		bool is_long = labels->has_quote || memcmp(actor, source, 4) != 0;
-
-		out->family = is_long ? FLOW_V4_LONG : FLOW_V4;
-		store_u64_le(at, load_u32_le(actor) | (uint64_t)first_labels(labels) << 32);
-		store_u64_le(at + 8, last_labels(labels));
-		at += 4 + FLOW_LABEL_BYTES;
-		if (is_long) {
-			memcpy(at, source, 4);
-			store_quote(at + 4, labels);
-		}
-	} else {
-		out->family = FLOW_V6;
-		memcpy(at, actor, 16);
-		store_u32_le(at + 16, first_labels(labels));
-		store_u64_le(at + 20, last_labels(labels));
-		at += 16 + FLOW_LABEL_BYTES;
-		memcpy(at, source, 16);
-		store_quote(at + 16, labels);
-	}
-	out->size = key_bytes[out->family];
-}
-
-static size_t address_bytes_of(enum flow_family family)
-{
-	return family == FLOW_V6 ? 16 : 4;
-}
-
-size_t flow_key_bytes(enum flow_family family)
-{
-	return key_bytes[family];
-}
-
-const uint8_t *flow_key_source(const uint8_t *key, enum flow_family family)
-{
-	return family == FLOW_V4 ? key : key + address_bytes_of(family) + FLOW_LABEL_BYTES;
-}
-
-void flow_key_labels(struct flow_labels *out, const uint8_t *key, enum flow_family family)
-{
-	const uint8_t *p = key + address_bytes_of(family);
-	const uint8_t *quote;
-
-	*out = (struct flow_labels){
-		.class = p[0],
-		.role = p[1] & ROLE_MASK,
-		.is_overflow = (p[1] & OVERFLOW_BIT) != 0,
-		.protocol = p[2],
-		.tool = p[3],
-		.payload = p[4],
-		.service_port = (int32_t)((uint32_t)p[5] << 16 | load_u16(p + 6)) - 1,
-		.marks = load_u32(p + 8),
-	};
-	if (family == FLOW_V4)
-		return;
-	quote = flow_key_source(key, family) + address_bytes_of(family);
-	out->has_quote = (quote[0] & QUOTE_PRESENT) != 0;
-	out->quote_matches = (quote[0] & QUOTE_MATCHES) != 0;
-	out->quote_has_port = (quote[0] & QUOTE_HAS_PORT) != 0;
-	out->quoted_protocol = quote[1];
-	out->quoted_port = load_u16(quote + 2);
-}
-
-uint64_t flow_key_hash(const struct flow_key *key, uint64_t secret)
-{
-	if (key->size == 16) /* a constant, so that the hash is a few multiplications */
-		return XXH3_64bits_withSeed(key->bytes, 16, secret);
-	return XXH3_64bits_withSeed(key->bytes, key->size, secret);
-}
-
-/* Multiply and shift over the key's words (Dietzfelbinger et al., J. Algorithms 25(1), 1997). Fixed
- * and cheap: whoever aims at one shard only fills that one, which then overflows by itself. */
-uint32_t flow_key_shard(const struct flow_key *key, uint32_t shards)
-{
-	uint64_t sum = SHARD_SEED;
-
-	for (uint32_t at = 0; at < key->size / 8u; at++) {
-		sum = (sum ^ key->words[at]) * 0x9e3779b97f4a7c15ULL;
-		sum ^= sum >> 32;
-	}
-	return (uint32_t)((sum & UINT32_MAX) * shards >> 32);
-}
 
 /* ---- pool of destination blocks ---- */
 
@@ -473,8 +338,8 @@ static int family_init(struct family *family, enum flow_family kind, size_t expe
 
 	while (slots < UINT32_MAX / 2 && (uint64_t)slots * 3 < (uint64_t)expected * 4)
 		slots *= 2;
-	family->key_bytes = key_bytes[kind];
-	family->stride = STRIDE(key_bytes[kind]);
+	family->key_bytes = (uint32_t)flow_key_bytes(kind);
+	family->stride = STRIDE(family->key_bytes);
 	family->slot_mask = slots - 1;
 	family->slots = make_slots(slots);
 	return family->slots != NULL ? 0 : -ENOMEM;
@@ -769,8 +634,8 @@ static void overflow_key(struct flow_key *out, const struct flow_key *key)
 		.protocol = labels.protocol,
 		.service_port = SERVICE_NONE,
 		.is_overflow = true };
-	flow_key_make(
-		out, nobody, nobody, address_bytes_of((enum flow_family)key->family), &labels);
+	flow_key_make(out, nobody, nobody, flow_key_address_bytes((enum flow_family)key->family),
+		&labels);
 }
 
 static void count_overflow(

@@ -192,99 +192,6 @@ static uint64_t destinations_of(const struct scene *scene, const struct flow_ent
 	return found;
 }
 
-/* ---- keys ---- */
-
-static void test_flow_table_key_holds_every_label(void **state)
-{
-	static const uint8_t actor[16] = { 1, 2 }, source[16] = { 3, 4 };
-	struct flow_labels labels = { .class = CLASS_BACKSCATTER_ICMP_ERROR,
-		.role = ROLE_BACKSCATTER,
-		.protocol = 58,
-		.tool = TOOL_HPING,
-		.service_port = SERVICE_OF_TYPE(255),
-		.marks = 0xfedcba98,
-		.payload = 7,
-		.has_quote = true,
-		.quote_matches = true,
-		.quote_has_port = true,
-		.quoted_protocol = 132,
-		.quoted_port = 65535,
-		.is_overflow = true };
-
-	(void)state;
-	for (size_t size = 4; size <= 16; size += 12) {
-		struct flow_labels read;
-		struct flow_key key;
-
-		flow_key_make(&key, actor, source, size, &labels);
-		flow_key_labels(&read, key.bytes, (enum flow_family)key.family);
-
-		assert_int_equal(key.family, size == 4 ? FLOW_V4_LONG : FLOW_V6);
-		assert_int_equal(key.size, 2 * size + FLOW_LABEL_BYTES + FLOW_QUOTE_BYTES);
-		assert_int_equal(key.size, flow_key_bytes((enum flow_family)key.family));
-		assert_memory_equal(key.bytes, actor, size);
-		assert_memory_equal(
-			flow_key_source(key.bytes, (enum flow_family)key.family), source, size);
-		assert_int_equal(read.class, labels.class);
-		assert_int_equal(read.role, labels.role);
-		assert_int_equal(read.protocol, labels.protocol);
-		assert_int_equal(read.tool, labels.tool);
-		assert_int_equal(read.service_port, labels.service_port);
-		assert_int_equal(read.marks, labels.marks);
-		assert_int_equal(read.payload, labels.payload);
-		assert_true(read.has_quote && read.quote_matches && read.quote_has_port);
-		assert_int_equal(read.quoted_protocol, labels.quoted_protocol);
-		assert_int_equal(read.quoted_port, labels.quoted_port);
-		assert_true(read.is_overflow);
-	}
-}
-
-static void test_flow_table_key_order_is_port_order(void **state)
-{
-	static const int32_t ports[] = { SERVICE_NONE, 0, 1, 255, 256, 65535, SERVICE_OF_TYPE(0) };
-	static const uint8_t nobody[4];
-	struct flow_key before = { .size = 0 };
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(ports) / sizeof(ports[0]); i++) {
-		struct flow_labels labels = { .service_port = ports[i] }, read;
-		struct flow_key key;
-
-		flow_key_make(&key, nobody, nobody, 4, &labels);
-		flow_key_labels(&read, key.bytes, (enum flow_family)key.family);
-
-		assert_int_equal(key.family, FLOW_V4);
-		assert_int_equal(read.service_port, ports[i]);
-		if (i > 0)
-			assert_true(memcmp(before.bytes, key.bytes, key.size) < 0);
-		before = key;
-	}
-}
-
-static void test_flow_table_shards_are_fixed_and_even(void **state)
-{
-	unsigned seen[64] = { 0 };
-
-	(void)state;
-	for (uint32_t i = 0; i < 64000; i++) {
-		struct packet_like packet = { .actor = 0xcb007100u + i, .port = 23 };
-		struct flow_labels labels = labels_of(&packet);
-		struct flow_key key;
-		uint8_t actor[16];
-		uint32_t shard;
-
-		fill_address(actor, packet.actor, 4);
-		flow_key_make(&key, actor, actor, 4, &labels);
-		shard = flow_key_shard(&key, 64);
-		assert_true(shard < 64);
-		assert_int_equal(shard, flow_key_shard(&key, 64));
-		assert_int_equal(flow_key_shard(&key, 1), 0);
-		seen[shard]++;
-	}
-	for (unsigned i = 0; i < 64; i++)
-		assert_in_range(seen[i], 800, 1200);
-}
-
 /* ---- counting ---- */
 
 static void test_flow_table_packets_of_a_flow_add_up(void **state)
@@ -624,9 +531,6 @@ static void test_flow_table_sample_is_the_first_packets(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_flow_table_key_holds_every_label),
-		cmocka_unit_test(test_flow_table_key_order_is_port_order),
-		cmocka_unit_test(test_flow_table_shards_are_fixed_and_even),
 		cmocka_unit_test(test_flow_table_packets_of_a_flow_add_up),
 		cmocka_unit_test(test_flow_table_labels_keep_flows_apart),
 		cmocka_unit_test(test_flow_table_grown_large_keeps_every_flow),

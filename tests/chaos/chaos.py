@@ -19,6 +19,7 @@ enriched topic what a collector without any server prints of it.
 import argparse
 import collections
 import json
+import os
 import pathlib
 import random
 import subprocess
@@ -37,7 +38,7 @@ CHAIN_FIELDS = ("frames non_ip malformed not_dark counted wire_bytes first_ns la
 TOPICS = ("flows.v1", "sensors.v1", "enriched.v1", "deadletter.v1")
 CALM, REPLAY, LIVE = "calm", "chaos", "live"  # topic prefixes
 CALM_DB, REPLAY_DB, LIVE_DB, LIVE_CALM_DB = 1, 2, 3, 4
-SETTLE_S = 120
+settle_s = 120
 
 counts = {"ok": 0, "not ok": 0}
 
@@ -81,7 +82,7 @@ class Oracle:
         group.want(1)
         if calm.process.child.wait(timeout=300) != 0:
             raise RuntimeError(f"undisturbed run: {calm.process.said()[-500:]}")
-        if not wait_for(lambda: counted(world, CALM, CALM_DB) == summary["counted"], SETTLE_S):
+        if not wait_for(lambda: counted(world, CALM, CALM_DB) == summary["counted"], settle_s):
             raise RuntimeError("undisturbed run: Redis does not come to the summary's count")
         self.topics = settled_topics(world, CALM, summary["counted"])
         group.leave(0)
@@ -104,7 +105,7 @@ def packets_of(messages):
 
 def settled_topics(world, prefix, packets):
     """The topics once the enriched records have come to so many packets, or when time is over."""
-    wait_for(lambda: packets_of(world.kafka.read_messages(f"{prefix}.enriched.v1")) >= packets, SETTLE_S, 1)
+    wait_for(lambda: packets_of(world.kafka.read_messages(f"{prefix}.enriched.v1")) >= packets, settle_s, 1)
     found = {}
     for topic in TOPICS:
         partitions = collections.defaultdict(list)
@@ -228,9 +229,9 @@ def make_plan(kinds, number, seed):
 def settle_replay(world, oracle, seed):
     """The rest of the stream in peace, then the comparison."""
     world.replay.advance_to_end()
-    done = wait_for(lambda: (world.watch(), world.replay.is_done)[1], SETTLE_S)
+    done = wait_for(lambda: (world.watch(), world.replay.is_done)[1], settle_s)
     check(f"the replay ends well (seed {seed})", [] if done else [world.replay.process.said()[-400:]])
-    wait_for(lambda: counted(world, REPLAY, REPLAY_DB) == oracle.summary["counted"], SETTLE_S, 0.5)
+    wait_for(lambda: counted(world, REPLAY, REPLAY_DB) == oracle.summary["counted"], settle_s, 0.5)
     done = run(world.report, "--redis", f"redis://127.0.0.1:6379/{REPLAY_DB}", "--topic-prefix", REPLAY, "--json")
     shown = json.loads(done.stdout) if done.returncode == 0 else {}
     check(f"the report equals the summary (seed {seed})",
@@ -273,7 +274,7 @@ def settle_live(world, seed):
     calm.more = ("--group", "calm", "--views", "count")
     calm.want(1)
     for database in (LIVE_DB, LIVE_CALM_DB):
-        wait_for(lambda: counted(world, LIVE, database) == packets, SETTLE_S, 0.5)
+        wait_for(lambda: counted(world, LIVE, database) == packets, settle_s, 0.5)
     check(f"live: every key in Redis is as an undisturbed collector makes it (seed {seed})",
           dump_differences(world.redis.dump(LIVE_CALM_DB, LIVE), world.redis.dump(LIVE_DB, LIVE)))
     found = settled_topics(world, LIVE, packets)["enriched.v1"]
@@ -291,6 +292,7 @@ def options_of(words):
     parser.add_argument("--faults", type=int, default=36)
     parser.add_argument("--kinds", default="all", help="names with commas; all of them by default")
     parser.add_argument("--nodes", type=int, default=1, help="of Kafka")
+    parser.add_argument("--settle", type=int, default=120, help="seconds to wait at the end for what should come")
     parser.add_argument("--list", action="store_true", help="shows the kinds of fault")
     for name in ("--build", "--data", "--kafka"):
         parser.add_argument(name, type=pathlib.Path, help=argparse.SUPPRESS)
@@ -310,6 +312,9 @@ def main():
             print(f"{name:24} {' '.join(sorted(touches)):12} {function.__doc__.splitlines()[0]}"
                   f"{' OPEN: ' + faults.OPEN[name] if name in faults.OPEN else ''}")
         return 0
+    global settle_s  # pylint: disable=global-statement
+    settle_s = options.settle
+    os.chdir(options.data)
     began = time.monotonic()
     print(f"chaos: --seed {options.seed} --faults {options.faults} --kinds {','.join(options.kinds)}", flush=True)
     run("ip", "link", "set", "lo", "up")

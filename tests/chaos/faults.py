@@ -304,6 +304,47 @@ def kill_live(world, rng):
         world.live.start()
 
 
+@fault("live", "kafka")
+def kill_live_sending(world, rng):
+    """SIGKILL while it sends what had waited for the brokers."""
+    live = world.live
+    yield from spool_without_kafka(world, 8)
+    live.kill()
+    yield rng.uniform(0, 0.5)
+    live.start()
+    world.kafka.start()
+    process, tries = live.process, 3000
+    while "sending what waits" not in process.said() and tries > 0:
+        tries -= 1
+        yield 0.02
+    yield rng.uniform(0, 0.15)
+    live.kill()
+    yield rng.uniform(0, 1)
+    live.start()
+    yield from until(world.kafka.answers)
+
+
+@fault("live", "kafka")
+def cut_power(world, rng):
+    """The live sensor's machine loses its power: of the spool there is what was synced."""
+    live = world.live
+    yield from spool_without_kafka(world, rng.randint(2, 4))
+    live.kill()
+    live.lose_power()
+    yield rng.uniform(0, 1)
+    live.start()
+    world.kafka.start()
+    yield from until(world.kafka.answers)
+
+
+def spool_without_kafka(world, entries):
+    """The brokers go, and so many entries wait in the spool."""
+    world.kafka.each("kill")
+    yield 0.5
+    first = world.live.last_sequence()
+    yield from until(lambda: world.live.last_sequence() >= first + entries, 90)
+
+
 @fault("live")
 def restart_live(world, rng):
     """SIGTERM: the open minute is closed, only the time until the next start is missing."""

@@ -8,6 +8,7 @@ something on the way.
 import json
 import os
 import random
+import shutil
 import signal
 import struct
 import subprocess
@@ -19,8 +20,8 @@ from servers import Process, wait_for
 
 DARK = ['"198.51.100.0/24"', '"2001:db8:64::/48"']
 EMPTY_RANGE = '"100.64.0.0/24"'  # nobody sends there; it comes and goes
-DISK = "8m"
-SPOOL = "4MiB"
+DISK = "12m"  # the spool, and as much again of what was synced
+SPOOL = "1MiB"  # the least; so segments are small, and come and go
 SEGMENT_HEADER, RECORD_HEADER = 40, 120  # sensor/spool_record.h
 BURST_MAX = 240  # frames
 BLOCK_NS = 300_000_000  # the kernel hands a block of frames over after a tenth of a second, on a busy machine later
@@ -81,7 +82,8 @@ class Live:
         self.boots += 1
         process = Process(f"live{self.boots}", self.world.data / f"log/live{self.boots}.log")
         process.run([self.world.sensor, "-i", "dark0", "-c", self.config, "--sensor", self.name, "--state", self.state,
-                     "-o", "kafka", "--topic-prefix", self.prefix, "--brokers", self.world.kafka.brokers])
+                     "-o", "kafka", "--topic-prefix", self.prefix, "--brokers", self.world.kafka.brokers],
+                    env={**os.environ, "LD_PRELOAD": str(self.world.build / "tests/chaos_synced.so")})
         if not wait_for(lambda: "capturing" in process.said() or not process.is_running, 20, 0.02):
             self.world.find(f"the live sensor does not capture: {last_lines(process.said())}")
         return process
@@ -209,6 +211,16 @@ class Live:
 
     def free_disk(self):
         os.unlink(self.state / "full")
+
+    def lose_power(self):
+        """Leaves on the disk what was synced, and nothing else. The sensor must not run."""
+        for path in self.spool.glob("*.spool"):
+            synced = self.spool.parent / "synced" / path.name
+            if synced.exists():
+                shutil.copyfile(synced, path)
+            else:
+                path.unlink()
+        shutil.rmtree(self.spool.parent / "open", ignore_errors=True)  # the open minute is for killed processes
 
     def damage(self, record, rng):
         """Spoils one record. The sensor must not run. @return what was done to it"""

@@ -9,7 +9,8 @@ KINDS = {}
 # Left out unless they are named: what they show is not mended yet.
 OPEN = {
     "full_disk_killed": "send_queue.c, sender.c: what is in memory only when a sensor is killed is neither gap nor loss",
-    "live_duel": "sender.c: sender_open plans before introduce(); entries are skipped as already there",
+    "live_duel": "sender.c: introduce() has no pause, so two fence each other for long; sender_open() plans before it, "
+                 "and entries are then skipped as already there",
 }
 
 
@@ -105,7 +106,7 @@ def kill_collectors(world, rng):
     """Three members, of which some are killed."""
     yield from kill_members(world, rng, 3)
     yield rng.uniform(0, 2)
-    leave(world, 1)
+    yield from leave(world, 1)
 
 
 def kill_members(world, rng, count):
@@ -142,7 +143,7 @@ def zombie_collector(world, rng):
     yield rng.uniform(11, 15)
     victim.thaw()
     yield rng.uniform(0.5, 3)
-    leave(world, 1)
+    yield from leave(world, 1)
 
 
 @fault("members")
@@ -151,14 +152,28 @@ def rebalance_storm(world, rng):
     for _ in range(rng.randint(3, 6)):
         world.groups[0].want(rng.randint(2, 4))
         yield rng.uniform(0.1, 1.5)
-        leave(world, rng.randint(1, world.groups[0].wanted))
+        yield from leave(world, rng.randint(1, world.groups[0].wanted))
         yield rng.uniform(0, 0.5)
-    leave(world, 1)
+    yield from leave(world, 1)
 
 
 def leave(world, count):
-    for text in world.groups[0].leave(count):
+    """Down to so many, by SIGTERM; others' faults go on while they end."""
+    group = world.groups[0]
+    group.wanted = count
+    leaving = [member for member in group.members[count:] if member.is_running]
+    for member in leaving:
+        member.thaw()
+        member.terminate()
+    tries = 225
+    while any(member.is_running for member in leaving) and tries > 0:
+        tries -= 1
+        yield 0.2
+    for text in group.leave(count):
         world.find(text)
+    for member in leaving:
+        if member.child.returncode != 0:
+            world.find(f"{member.name} ended with {member.child.returncode}: {member.said()[-300:]}")
 
 
 # ---- Redis ----
@@ -428,16 +443,16 @@ def torn_spool(world, rng):
         live.start()
 
 
-@fault("live")
+@fault("live", "kafka")
 def second_live(world, rng):
     """Another live sensor of the same name: the older one ends, and says why."""
-    yield rng.uniform(0.5, 2)
+    yield rng.uniform(4, 5)  # whoever was started while no broker answered has found it by now
     world.live.may_close.clear()  # until the newer one has said who it is the older one sends nothing
     yield 2
     yield from replace_live(world, rng, 3)
 
 
-@fault("live")
+@fault("live", "kafka")
 def live_duel(world, rng):
     """The same while the older one sends all the time: they fence each other until one is through."""
     yield rng.uniform(0.5, 2)

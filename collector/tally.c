@@ -368,24 +368,34 @@ void tally_flow(struct tally *tally, const struct origin *origin, const struct f
 	tally->flows++;
 }
 
-/* Whether the two add up: what is kept once (addresses watched, a gap) must not depend on which
- * markers happen to be in one batch. */
-static bool is_of_ledger(
+static bool is_of_minute(
 	const struct tally_ledger *ledger, const struct marker_record *marker, uint32_t sensor)
 {
-	return ledger->minute_ms == marker->minute_ms && ledger->sensor == sensor &&
-	       ledger->interval_count < TALLY_INTERVALS &&
+	return ledger->minute_ms == marker->minute_ms && ledger->sensor == sensor;
+}
+
+/* Whether the two add up: what is kept once (addresses watched, a gap) must not depend on which
+ * markers happen to be in one batch. */
+static bool adds_up(const struct tally_ledger *ledger, const struct marker_record *marker)
+{
+	return ledger->interval_count < TALLY_INTERVALS &&
 	       ledger->books.monitored_addresses == marker->monitored_addresses &&
 	       (ledger->books.gap_from_ns == AVRO_NULL_LONG ||
 		       marker->gap_from_ns == AVRO_NULL_LONG);
 }
 
+/* The newest ledger of the minute, or another one: so intervals stay in the log's order, which
+ * decides what is new where they overlap. */
 static struct tally_ledger *ledger_of(
 	struct tally *tally, const struct marker_record *marker, uint32_t sensor)
 {
-	for (size_t i = tally->ledger_count; i-- > 0;)
-		if (is_of_ledger(&tally->ledgers[i], marker, sensor))
+	for (size_t i = tally->ledger_count; i-- > 0;) {
+		if (!is_of_minute(&tally->ledgers[i], marker, sensor))
+			continue;
+		if (adds_up(&tally->ledgers[i], marker))
 			return &tally->ledgers[i];
+		break;
+	}
 	if (tally->ledger_count == tally->ledger_capacity) {
 		size_t capacity = tally->ledger_capacity != 0 ? tally->ledger_capacity * 2 : 16;
 		struct tally_ledger *ledgers = realloc(tally->ledgers, capacity * sizeof(*ledgers));

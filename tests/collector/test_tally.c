@@ -142,15 +142,17 @@ static void test_tally_markers_that_state_something_else_keep_books_of_their_own
 	marker.frames = 10;
 	marker.monitored_addresses = 256;
 	tally_marker(&tally, &origin, &marker);
+	tally_marker(&tally, &origin, &marker);
 	marker.monitored_addresses = 512; /* other dark ranges from here on */
 	tally_marker(&tally, &origin, &marker);
-	marker.monitored_addresses = 256;
+	marker.monitored_addresses = 256; /* and the former ones again: the order is the log's */
 	tally_marker(&tally, &origin, &marker);
 
-	assert_int_equal(tally.ledger_count, 2);
+	assert_int_equal(tally.ledger_count, 3);
 	assert_int_equal(tally.ledgers[0].books.monitored_addresses, 256);
 	assert_int_equal(tally.ledgers[0].books.frames, 20);
 	assert_int_equal(tally.ledgers[1].books.monitored_addresses, 512);
+	assert_int_equal(tally.ledgers[2].books.monitored_addresses, 256);
 	tally_fini(&tally);
 }
 

@@ -39,7 +39,7 @@ def kill_sensor(world, rng):
     """SIGKILL while it sends; a new one reads from the start and goes on behind the cursor."""
     for _ in range(rng.randint(1, 3)):
         world.replay.advance(world.step / 3, 0)
-        yield rng.uniform(0, 0.3)
+        yield rng.choice((rng.uniform(0, 0.1), rng.uniform(0, 0.4)))
         world.replay.kill()
         yield rng.uniform(0, 1)
         world.replay.start()

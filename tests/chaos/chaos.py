@@ -59,8 +59,8 @@ def run(*words, **options):
 def make_capture(world, faults_count):
     """The stream grows with the number of faults, so that each has something to disturb."""
     capture, truth = world.data / "demo.pcap", world.data / "demo.json"
-    hours = max(6, faults_count // 10)
-    packets = hours * 10000
+    hours = max(6, faults_count // 20)
+    packets = 60000 + 100 * max(0, faults_count - 100)
     done = run(world.build / "deploy/demo/hoshimi-demo", "--pcap", capture, "--truth", truth, "--packets", packets,
                "--hours", hours, "--seed", "7")
     if done.returncode != 0:
@@ -334,7 +334,7 @@ def main():
           f"{sum(map(len, oracle.topics['sensors.v1'].values()))} entries, {len(oracle.dump)} keys", flush=True)
 
     world.create_topics(REPLAY)
-    world.step = 0.6 / options.faults  # of the stream, with each fault; faults push some more
+    world.step = 0.45 / options.faults  # of the stream, with each fault; faults push some more
     world.replay = Replay(world, REPLAY, capture)
     world.groups = [Members(world, REPLAY, REPLAY_DB, "member")]
     world.groups[0].want(1)
@@ -342,6 +342,7 @@ def main():
     if any("live" in faults.KINDS[kind][1] for kind in options.kinds):
         world.create_topics(LIVE)
         world.live = live.Live(world, LIVE, options.seed)
+        world.live.burst_frames = live.BURST_MAX if options.faults <= 100 else live.BURST_MAX // 8
         world.groups.append(Members(world, LIVE, LIVE_DB, "livemember"))
         world.groups[1].want(1)
         world.live.begin()

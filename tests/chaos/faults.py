@@ -31,6 +31,12 @@ def until(what, seconds=60):
         yield 0.2
 
 
+def busy(world, rng):
+    """Minutes follow each other quickly for a while. @return seconds until a moment in it"""
+    world.replay.advance(world.step / 3, 0.3)
+    return rng.uniform(0.03, 0.35)
+
+
 # ---- the replay's sensor ----
 
 
@@ -38,8 +44,7 @@ def until(what, seconds=60):
 def kill_sensor(world, rng):
     """SIGKILL while it sends; a new one reads from the start and goes on behind the cursor."""
     for _ in range(rng.randint(1, 3)):
-        world.replay.advance(world.step / 3, 0)
-        yield rng.choice((rng.uniform(0, 0.1), rng.uniform(0, 0.4)))
+        yield busy(world, rng)
         world.replay.kill()
         yield rng.uniform(0, 1)
         world.replay.start()
@@ -49,20 +54,19 @@ def kill_sensor(world, rng):
 @fault("replay")
 def freeze_sensor(world, rng):
     """SIGSTOP for longer than its transaction may last."""
-    world.replay.advance(world.step / 2, 0)
-    yield rng.uniform(0, 0.3)
+    yield busy(world, rng)
     world.replay.process.freeze()
     yield rng.uniform(10.5, 13)
     world.replay.process.thaw()
 
 
-@fault("replay")
+@fault("replay", "kafka")
 def second_sensor(world, rng):
     """Another one of the same name: the older one ends, and says why."""
     yield from replace_sensor(world, rng, 0)
 
 
-@fault("replay")
+@fault("replay", "kafka")
 def zombie_sensor(world, rng):
     """The older one stands still meanwhile, and wakes up when its place is taken."""
     yield from replace_sensor(world, rng, rng.uniform(1, 12))
@@ -70,8 +74,8 @@ def zombie_sensor(world, rng):
 
 def replace_sensor(world, rng, frozen_s):
     replay = world.replay
-    replay.advance(world.step / 2, 0)
-    yield rng.uniform(0, 0.3)
+    yield rng.uniform(3, 4)  # by now the older one has said who it is: the last to do so stays
+    yield busy(world, rng)
     older = replay.process
     if frozen_s > 0:
         older.freeze()
@@ -82,7 +86,7 @@ def replace_sensor(world, rng, frozen_s):
     for _ in range(60):
         if not older.is_running:
             break
-        replay.advance(world.step / 20, 0)
+        replay.advance(0.005, 0)  # it reads in large blocks, and sees that it has failed when one is full
         yield 0.5
     if older.is_running:
         older.kill()
@@ -114,6 +118,7 @@ def kill_members(world, rng, count):
     group.want(count)
     yield rng.uniform(0.2, 4 if count > 1 else 1)
     for victim in rng.sample(range(count), rng.randint(1, count)):
+        yield busy(world, rng) + rng.uniform(0, 0.6)  # a transaction of enrich is open for half a second
         group.held.add(victim)
         group.members[victim].kill()
         yield rng.uniform(0, 1)
@@ -274,8 +279,7 @@ def cut_connections(world, rng):
 def kill_kafka(world, rng):
     """SIGKILL of a broker while the sensor sends."""
     node = rng.randrange(len(world.kafka.nodes))
-    world.replay.advance(world.step / 3, 0)
-    yield rng.uniform(0, 0.3)
+    yield busy(world, rng)
     world.kafka.nodes[node].kill()
     yield rng.uniform(0, 3)
     world.kafka.start(node)
@@ -285,8 +289,7 @@ def kill_kafka(world, rng):
 @fault("kafka")
 def kafka_away(world, rng):
     """All brokers are shut down, for longer than transactions and messages may last."""
-    world.replay.advance(world.step / 3, 0)
-    yield rng.uniform(0, 0.3)
+    yield busy(world, rng)
     world.kafka.each("terminate")
     yield rng.uniform(10.5, 14)
     world.kafka.each("end")
@@ -298,8 +301,7 @@ def kafka_away(world, rng):
 def freeze_kafka(world, rng):
     """SIGSTOP of a broker, now and then for longer than a request may take."""
     process = world.kafka.nodes[rng.randrange(len(world.kafka.nodes))]
-    world.replay.advance(world.step / 3, 0)
-    yield rng.uniform(0, 0.3)
+    yield busy(world, rng)
     process.freeze()
     yield rng.choice((rng.uniform(1, 4), rng.uniform(10.5, 13)))
     process.thaw()
@@ -379,12 +381,13 @@ def freeze_live(world, rng):
     world.live.process.thaw()
 
 
-@fault("live")
+@fault("live", "kafka")
 def full_disk(world, rng):
     """The spool's disk is full for a while; minutes wait in memory."""
     world.live.fill_disk()
     yield rng.uniform(3, 7)
     world.live.free_disk()
+    yield 2  # what is in memory goes out before another fault may kill the sensor
 
 
 @fault("live", "kafka")
@@ -395,7 +398,7 @@ def full_disk_without_kafka(world, rng):
         world.live.free_disk()
     world.kafka.start()
     yield from until(world.kafka.answers)
-    yield 3
+    yield 8  # as above
 
 
 @fault("live", "kafka")

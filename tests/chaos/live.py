@@ -5,6 +5,7 @@ the ledger says so: inside a gap it names, or among the packets it names as lost
 minute is closed every few seconds, by SIGHUP with other dark ranges, so that there is always
 something on the way.
 """
+import collections
 import json
 import os
 import random
@@ -42,6 +43,7 @@ class Live:
         self.state = world.data / "disk"
         self.config = world.data / "live.yaml"
         self.spool = self.state / self.name / "spool"
+        self.burst_frames = BURST_MAX
         self.boots = 0
         self.process = None
         self.wanted = False
@@ -138,7 +140,7 @@ class Live:
                 if not self.may_send.is_set():
                     continue
                 began = time.time_ns()
-                done = subprocess.run([sender, "send0", str(15 * self.rng.randint(2, BURST_MAX // 15)), "300"], check=True,
+                done = subprocess.run([sender, "send0", str(15 * self.rng.randint(1, self.burst_frames // 15)), "300"], check=True,
                                       capture_output=True)
                 self.bursts.append((began, time.time_ns(), json.loads(done.stdout)["counted"]))
             time.sleep(self.rng.uniform(0.05, 0.6))
@@ -227,7 +229,9 @@ class Live:
         how = rng.choice(("payload", "header", "cut"))
         self.damages += 1
         if how == "cut":
-            self.cut += sum(other["sequence"] > record["sequence"] for other in self.records())
+            behind = [other for other in self.records() if other["sequence"] > record["sequence"]]
+            self.cut += len(behind)
+            self.damaged += [other["packets"] for other in behind if other["path"] == record["path"]]
             os.truncate(record["path"], record["at"] + rng.randrange(RECORD_HEADER, record["size"] - 8))
             return how
         start, size = (0, RECORD_HEADER) if how == "header" else (RECORD_HEADER, record["payload"])
@@ -315,6 +319,10 @@ def durable_is_kept(live, ledger):
 def entries_differ(live, ledger):
     numbers = [part["entry"] for part in ledger]
     found = [] if numbers == list(range(len(numbers))) else [f"entries {numbers[:20]}…"]
+    spans = collections.Counter((part["boot"], part["interval_from_ns"], part["interval_to_ns"]) for part in ledger
+                                if part["interval_from_ns"] < part["interval_to_ns"])
+    found += [f"boot {boot}: {count} entries of {begin} to {end}" for (boot, begin, end), count in spans.items()
+              if count > 1]
     lost = sum(part["lost_entries"] for part in ledger)
     if len(ledger) + lost < live.seen - live.cut:
         found.append(f"{live.seen} entries were in the spool, {len(ledger)} are in the log, {lost} named as lost")

@@ -14,6 +14,7 @@
 /* A series' figures over its minutes, those that can be compared. */
 struct total {
 	int64_t minutes, held, pending;
+	int64_t enriched_cut;	/* minutes that enriched.v1 no longer holds all of */
 	int64_t from_ms, to_ms; /* of the minutes with a ledger */
 	int64_t books[AUDIT_BOOKS_MAX];
 	struct audit_sums log, applied, enriched;
@@ -37,7 +38,10 @@ static void add_minute(struct total *total, const struct audit_minute *minute)
 		total->books[b] += minute->ledger.books[b];
 	add_sums(&total->log, &minute->log);
 	add_sums(&total->applied, &minute->applied);
-	add_sums(&total->enriched, &minute->enriched);
+	if (minute->is_enriched_cut)
+		total->enriched_cut++;
+	else
+		add_sums(&total->enriched, &minute->enriched);
 }
 
 static struct total total_of(const struct audit_books *books, uint32_t number)
@@ -118,6 +122,7 @@ static void json_series(struct buffer *out, const struct audit *audit, uint32_t 
 	json_member_int(out, "minutes", total.minutes);
 	json_member_int(out, "minutes_pending", total.pending);
 	json_member_int(out, "minutes_not_held", total.minutes - total.held - total.pending);
+	json_member_int(out, "minutes_not_enriched", total.enriched_cut);
 	if (total.held > 0)
 		json_member_time(out, "held_from", total.held_from_ms);
 	for (size_t i = 0; i < tally_book_count; i++)
@@ -347,12 +352,20 @@ static void print_minutes(struct buffer *out, const struct total *total, int64_t
 			" minutes, left out below: not every partition shows them yet\n");
 	if (total->is_cut && total->held > 0)
 		buffer_format(out,
-			"  held          from %s on; the topic no longer holds all of what is "
-			"older\n",
+			"  held          from %s on; what is older is not all in the topic and "
+			"left out\n",
 			iso_text(total->held_from_ms, from));
 	else if (total->is_cut)
 		buffer_append_text(
 			out, "  held          the topic no longer holds all of any minute\n");
+}
+
+static void print_enriched(struct buffer *out, const struct total *total)
+{
+	number(out, "", total->enriched.packets, "");
+	if (total->enriched_cut > 0)
+		number(out, " without ", total->enriched_cut, " minutes that it no longer holds");
+	buffer_append_text(out, "; ");
 }
 
 static void print_series(struct buffer *out, const struct audit *audit, uint32_t number_)
@@ -376,7 +389,7 @@ static void print_series(struct buffer *out, const struct audit *audit, uint32_t
 	number(out, "  counted       ", book(&total, "counted"), " packets; ");
 	number(out, "flows.v1 ", total.log.packets, "; enriched.v1 ");
 	if (books->has_enriched)
-		number(out, "", total.enriched.packets, "; ");
+		print_enriched(out, &total);
 	else
 		buffer_append_text(out, "not available; ");
 	if (audit->has_redis)

@@ -17,6 +17,8 @@ import subprocess
 import sys
 import time
 
+import audit
+
 BUILD = pathlib.Path(sys.argv[1])
 DATA = pathlib.Path(sys.argv[2])
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -595,7 +597,7 @@ def test_second_sensor():
     prefix = "e2e-ss"
     topics(prefix)
     words = [SENSOR, "-i", "lo", "--dark", "127.0.0.0/8", "-o", "kafka", "--topic-prefix", prefix, "--brokers", BROKERS,
-             "--sensor", "twin"]
+             "--sensor", "twin", "--state", DATA / f"{prefix}.state"]
     first = start(f"{prefix}.first", *words)
     time.sleep(4)
     second = start(f"{prefix}.second", *words)
@@ -745,6 +747,7 @@ def main():
     test_refusals(capture)
     test_second_sensor()
     test_late_kafka()
+    audit.test_audit(sys.modules[__name__], capture)
 
 
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended below

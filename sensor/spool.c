@@ -7,10 +7,8 @@
  */
 #include "sensor/spool.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -20,58 +18,27 @@
 
 #include "schemas/base/log.h"
 #include "sensor/entry_store.h"
-#include "sensor/spool_record.h"
+#include "sensor/spool_internal.h"
 
 #define SEGMENTS_OF_LIMIT 16 /* so large a part of the spool is given up at once */
 #define SEGMENT_MIN_BYTES (64u << 10)
 #define SEGMENT_MAX_BYTES (64u << 20)
-#define NAME_BYTES	  32
 #define NAME_FORMAT	  "%020" PRIu64 ".spool"
 #define LOCK_NAME	  "lock"
 
-struct segment {
-	uint64_t first; /* sequence number, also its name */
-	uint64_t last;	/* of the last record; first - 1 while empty */
-	uint64_t bytes;
-	uint64_t remaining; /* records neither committed nor given up */
-};
-
-struct spool {
-	pthread_mutex_t lock;
-	char *directory;
-	int directory_fd;
-	int lock_fd;
-	int fd; /* of the newest segment; -1 none */
-	uint64_t bytes_max;
-	uint64_t segment_bytes;
-	uint64_t id; /* 0 while not known */
-	char id_text[SPOOL_ID_BYTES];
-	struct segment *segments; /* ascending */
-	size_t segment_count;
-	uint64_t bytes;
-	uint64_t last;	  /* sequence number of the newest record */
-	uint64_t skip_to; /* numbers from here on, in a segment of their own; 0 none */
-	struct spool_item *found;
-	size_t found_count, found_capacity;
-	struct spool_gap *gaps; /* ascending, not yet named */
-	size_t gap_count, gap_capacity;
-	struct spool_item torn; /* of an append that was interrupted; its number is a gap */
-	struct buffer scratch;
-};
-
 /* ---- segments ---- */
 
-static void segment_name(uint64_t first, char out[NAME_BYTES])
+void spool_segment_name(uint64_t first, char out[NAME_BYTES])
 {
 	snprintf(out, NAME_BYTES, NAME_FORMAT, first);
 }
 
-static struct segment *newest(struct spool *spool)
+struct segment *spool_newest(struct spool *spool)
 {
 	return spool->segment_count > 0 ? &spool->segments[spool->segment_count - 1] : NULL;
 }
 
-static struct segment *segment_of(struct spool *spool, uint64_t first)
+struct segment *spool_segment_of(struct spool *spool, uint64_t first)
 {
 	for (size_t i = 0; i < spool->segment_count; i++)
 		if (spool->segments[i].first == first)
@@ -79,7 +46,7 @@ static struct segment *segment_of(struct spool *spool, uint64_t first)
 	return NULL;
 }
 
-static int add_segment(struct spool *spool, uint64_t first, uint64_t bytes)
+int spool_add_segment(struct spool *spool, uint64_t first, uint64_t bytes)
 {
 	struct segment *segments =
 		realloc(spool->segments, (spool->segment_count + 1) * sizeof(*spool->segments));
@@ -92,12 +59,12 @@ static int add_segment(struct spool *spool, uint64_t first, uint64_t bytes)
 	return 0;
 }
 
-static void remove_segment(struct spool *spool, struct segment *segment)
+void spool_remove_segment(struct spool *spool, struct segment *segment)
 {
 	size_t index = (size_t)(segment - spool->segments);
 	char name[NAME_BYTES];
 
-	segment_name(segment->first, name);
+	spool_segment_name(segment->first, name);
 	if (unlinkat(spool->directory_fd, name, 0) != 0 && errno != ENOENT)
 		log_warning("spool segment cannot be removed file=%s/%s error=\"%s\"",
 			spool->directory, name, error_text(-errno));
@@ -110,11 +77,11 @@ static void remove_segment(struct spool *spool, struct segment *segment)
 /* A record of the segment is committed or given up. */
 static void one_less(struct spool *spool, uint64_t first)
 {
-	struct segment *segment = segment_of(spool, first);
+	struct segment *segment = spool_segment_of(spool, first);
 
 	if (segment != NULL && segment->remaining > 0 && --segment->remaining == 0 &&
-		segment != newest(spool))
-		remove_segment(spool, segment);
+		segment != spool_newest(spool))
+		spool_remove_segment(spool, segment);
 }
 
 static int create_segment(struct spool *spool, uint64_t first, int *fd)
@@ -124,7 +91,7 @@ static int create_segment(struct spool *spool, uint64_t first, int *fd)
 	char name[NAME_BYTES];
 	int rc;
 
-	segment_name(first, name);
+	spool_segment_name(first, name);
 	*fd = openat(spool->directory_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (*fd < 0)
 		return -errno;
@@ -133,7 +100,7 @@ static int create_segment(struct spool *spool, uint64_t first, int *fd)
 	if (rc == 0 && (fdatasync(*fd) != 0 || fsync(spool->directory_fd) != 0))
 		rc = -errno;
 	if (rc == 0)
-		rc = add_segment(spool, first, SPOOL_SEGMENT_HEADER_BYTES);
+		rc = spool_add_segment(spool, first, SPOOL_SEGMENT_HEADER_BYTES);
 	if (rc != 0) {
 		close(*fd);
 		(void)unlinkat(spool->directory_fd, name, 0);
@@ -155,339 +122,8 @@ static int begin_segment(struct spool *spool)
 	spool->last = first - 1;
 	before = spool->segment_count > 1 ? &spool->segments[spool->segment_count - 2] : NULL;
 	if (before != NULL && before->remaining == 0)
-		remove_segment(spool, before);
+		spool_remove_segment(spool, before);
 	return 0;
-}
-
-/* ---- what opening finds ---- */
-
-static int reserve(void *array, size_t count, size_t *capacity, size_t item_bytes)
-{
-	size_t more = *capacity != 0 ? *capacity * 2 : 64;
-	void **items = array;
-	void *grown;
-
-	if (count < *capacity)
-		return 0;
-	grown = realloc(*items, more * item_bytes);
-	if (grown == NULL)
-		return -ENOMEM;
-	*items = grown;
-	*capacity = more;
-	return 0;
-}
-
-static int add_found(struct spool *spool, const struct spool_item *item)
-{
-	int rc = reserve(&spool->found, spool->found_count, &spool->found_capacity, sizeof(*item));
-
-	if (rc == 0)
-		spool->found[spool->found_count++] = *item;
-	return rc;
-}
-
-static int add_gap(struct spool *spool, const struct spool_gap *gap)
-{
-	struct spool_gap *last = spool->gap_count > 0 ? &spool->gaps[spool->gap_count - 1] : NULL;
-	int rc;
-
-	if (last != NULL && last->through + 1 == gap->from) {
-		last->through = gap->through;
-		last->entries += gap->entries;
-		last->flows += gap->flows;
-		last->packets += gap->packets;
-		return 0;
-	}
-	rc = reserve(&spool->gaps, spool->gap_count, &spool->gap_capacity, sizeof(*gap));
-	if (rc == 0)
-		spool->gaps[spool->gap_count++] = *gap;
-	return rc;
-}
-
-/* Records found before that a later one names as lost. */
-static void forget_found(struct spool *spool, const struct spool_gap *named)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < spool->found_count; i++) {
-		const struct spool_item item = spool->found[i];
-
-		if (item.sequence >= named->from && item.sequence <= named->through)
-			segment_of(spool, item.segment)->remaining--;
-		else
-			spool->found[kept++] = item;
-	}
-	spool->found_count = kept;
-}
-
-static void forget_gaps(struct spool *spool, const struct spool_gap *named)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < spool->gap_count; i++)
-		if (spool->gaps[i].from < named->from || spool->gaps[i].through > named->through)
-			spool->gaps[kept++] = spool->gaps[i];
-	spool->gap_count = kept;
-}
-
-static void say_damage(const struct spool *spool, uint64_t first, const char *what, uint64_t offset)
-{
-	char name[NAME_BYTES];
-
-	segment_name(first, name);
-	log_warning("spool damaged file=%s/%s byte=%" PRIu64 " reason=\"%s\"", spool->directory,
-		name, offset, what);
-}
-
-static bool payload_is_whole(struct spool *spool, int fd, const struct spool_record *record)
-{
-	size_t size = record->item.payload_bytes;
-	uint64_t offset = record->item.offset + SPOOL_RECORD_HEADER_BYTES;
-
-	buffer_clear(&spool->scratch);
-	return buffer_reserve(&spool->scratch, size + 1) &&
-	       spool_read_at(fd, spool->scratch.data, size, offset) == 0 &&
-	       spool_payload_sum(spool->scratch.data, size) == record->payload_sum;
-}
-
-/* The next place from `offset` on where a whole record begins; `end` when there is none. */
-static uint64_t find_record(int fd, uint64_t offset, uint64_t end, struct spool_record *record)
-{
-	uint8_t header[SPOOL_RECORD_HEADER_BYTES];
-
-	for (; offset + sizeof(header) <= end; offset += 8)
-		if (spool_read_at(fd, header, sizeof(header), offset) == 0 &&
-			spool_record_read(record, header) &&
-			offset + sizeof(header) + record->item.payload_bytes <= end)
-			return offset;
-	return end;
-}
-
-static struct spool_gap gap_of(const struct spool_item *item)
-{
-	return (struct spool_gap){ item->sequence, item->sequence, 1 + item->lost_entries,
-		item->flows + item->lost_flows, item->packets + item->lost_packets };
-}
-
-static int lose(struct spool *spool, struct segment *segment, const struct spool_item *item,
-	const char *what)
-{
-	struct spool_gap gap = gap_of(item);
-
-	say_damage(spool, segment->first, what, item->offset);
-	return add_gap(spool, &gap);
-}
-
-/* Numbers between the last record and `next` were there once. */
-static int miss(struct spool *spool, const struct segment *segment, uint64_t next, uint64_t offset)
-{
-	struct spool_gap gap = { spool->last + 1, next - 1, next - 1 - spool->last, 0, 0 };
-
-	if (next <= spool->last + 1)
-		return 0;
-	say_damage(spool, segment->first, "records are missing before here", offset);
-	return add_gap(spool, &gap);
-}
-
-/* A record of the scan. Payloads are looked at in the newest segment only, where an append may
- * have been interrupted; in the others when they are read. */
-static int take_record(struct spool *spool, int fd, struct segment *segment,
-	struct spool_record *record, bool is_newest)
-{
-	struct spool_item *item = &record->item;
-	int rc = miss(spool, segment, item->sequence, item->offset);
-
-	item->segment = segment->first;
-	if (spool->id == 0)
-		spool->id = record->id;
-	if (rc == 0 && is_newest && !payload_is_whole(spool, fd, record)) {
-		rc = lose(spool, segment, item, "payload does not match its checksum");
-	} else if (rc == 0) {
-		segment->remaining++;
-		rc = add_found(spool, item);
-	}
-	segment->last = spool->last = item->sequence;
-	if (record->gap.from != 0) {
-		forget_found(spool, &record->gap);
-		forget_gaps(spool, &record->gap);
-	}
-	return rc;
-}
-
-/* What lies behind the last whole record. A sound header whose payload is not all there is an
- * append that was interrupted, and so is what is shorter than a header. */
-static int take_tail(struct spool *spool, int fd, struct segment *segment, uint64_t offset)
-{
-	uint8_t header[SPOOL_RECORD_HEADER_BYTES];
-	struct spool_record record;
-
-	if (segment->bytes - offset < sizeof(header))
-		return 0;
-	if (spool_read_at(fd, header, sizeof(header), offset) == 0 &&
-		spool_record_read(&record, header))
-		spool->torn = record.item;
-	else
-		record.item = (struct spool_item){ .sequence = spool->last + 1 };
-	record.item.offset = offset;
-	segment->last = spool->last = record.item.sequence;
-	return lose(spool, segment, &record.item, "torn tail");
-}
-
-/* @return 0, -ENOMEM */
-static int scan_records(struct spool *spool, int fd, struct segment *segment, bool is_newest)
-{
-	uint64_t offset = SPOOL_SEGMENT_HEADER_BYTES;
-	int rc = 0;
-
-	while (rc == 0 && offset < segment->bytes) {
-		struct spool_record record;
-		uint64_t at = find_record(fd, offset, segment->bytes, &record);
-
-		if (at == segment->bytes)
-			break;
-		if (at != offset)
-			say_damage(spool, segment->first, "bytes that are no record", offset);
-		record.item.offset = at;
-		rc = take_record(spool, fd, segment, &record, is_newest);
-		offset = at + spool_record_bytes(record.item.payload_bytes);
-	}
-	if (rc == 0 && offset < segment->bytes)
-		rc = take_tail(spool, fd, segment, offset);
-	if (is_newest && segment->bytes >= SPOOL_SEGMENT_HEADER_BYTES) {
-		spool->bytes += offset - segment->bytes;
-		segment->bytes = offset; /* appending goes on here; until then the bytes stay */
-	}
-	return rc;
-}
-
-/* Takes over the segment's header: the spool's id, and what must lie before it. */
-static int take_header(struct spool *spool, int fd, struct segment *segment)
-{
-	uint8_t bytes[SPOOL_SEGMENT_HEADER_BYTES];
-	struct spool_segment_header header;
-	int rc = 0;
-
-	if (spool_read_at(fd, bytes, sizeof(bytes), 0) != 0 ||
-		!spool_segment_header_read(&header, bytes) || header.first != segment->first) {
-		say_damage(spool, segment->first, "no header of a segment", 0);
-		if (spool->last == 0)
-			spool->last = segment->first - 1;
-		return 0;
-	}
-	spool->id = header.id;
-	if (spool->last != 0)
-		rc = miss(spool, segment, header.follows + 1, 0);
-	spool->last = segment->first - 1;
-	return rc;
-}
-
-static int open_file(const struct spool *spool, uint64_t first, uint64_t *bytes)
-{
-	char name[NAME_BYTES];
-	struct stat status;
-	int fd;
-
-	segment_name(first, name);
-	fd = openat(spool->directory_fd, name, O_RDWR | O_CLOEXEC);
-	if (fd < 0 && (errno == EROFS || errno == EACCES))
-		fd = openat(spool->directory_fd, name, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	if (fstat(fd, &status) != 0) {
-		int rc = -errno;
-
-		close(fd);
-		return rc;
-	}
-	*bytes = (uint64_t)status.st_size;
-	return fd;
-}
-
-static int scan_segment(struct spool *spool, uint64_t first, bool is_newest)
-{
-	uint64_t bytes;
-	int fd = open_file(spool, first, &bytes);
-	int rc;
-
-	if (fd < 0)
-		return fd;
-	rc = add_segment(spool, first, bytes);
-	if (rc == 0)
-		rc = take_header(spool, fd, newest(spool));
-	if (rc == 0)
-		rc = scan_records(spool, fd, newest(spool), is_newest);
-	if (rc == 0 && is_newest && newest(spool)->bytes >= SPOOL_SEGMENT_HEADER_BYTES) {
-		spool->fd = fd;
-		return 0;
-	}
-	close(fd);
-	if (rc == 0 && newest(spool)->bytes < SPOOL_SEGMENT_HEADER_BYTES)
-		remove_segment(spool, newest(spool)); /* it was just being made */
-	return rc;
-}
-
-static int compare_numbers(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-/* The number that a segment's file name says, 0 when it is no segment's. */
-static uint64_t number_of_name(const char *file)
-{
-	char name[NAME_BYTES];
-	uint64_t first;
-
-	if (sscanf(file, "%" SCNu64 ".spool", &first) != 1)
-		return 0;
-	segment_name(first, name);
-	return strcmp(name, file) == 0 ? first : 0;
-}
-
-/* The first sequence numbers of all segments, ascending. */
-static int list_segments(const struct spool *spool, uint64_t **out, size_t *count)
-{
-	DIR *directory = opendir(spool->directory);
-	size_t capacity = 0;
-	struct dirent *file;
-	int rc = 0;
-
-	*out = NULL;
-	*count = 0;
-	if (directory == NULL)
-		return -errno;
-	while (rc == 0 && (file = readdir(directory)) != NULL) {
-		uint64_t first = number_of_name(file->d_name);
-
-		if (first == 0)
-			continue;
-		rc = reserve(out, *count, &capacity, sizeof(**out));
-		if (rc == 0)
-			(*out)[(*count)++] = first;
-	}
-	closedir(directory);
-	if (*count > 0)
-		qsort(*out, *count, sizeof(**out), compare_numbers);
-	return rc;
-}
-
-static int scan(struct spool *spool)
-{
-	uint64_t *firsts;
-	size_t count;
-	int rc = list_segments(spool, &firsts, &count);
-
-	for (size_t i = 0; rc == 0 && i < count; i++)
-		rc = scan_segment(spool, firsts[i], i + 1 == count);
-	free(firsts);
-	for (size_t i = 0; rc == 0 && i + 1 < spool->segment_count;) {
-		if (spool->segments[i].remaining == 0)
-			remove_segment(spool, &spool->segments[i]);
-		else
-			i++;
-	}
-	return rc;
 }
 
 /* ---- opening ---- */
@@ -538,7 +174,7 @@ static int open_directory(struct spool *spool, struct message *msg)
 	rc = take_lock(spool, msg);
 	if (rc != 0)
 		return rc;
-	rc = scan(spool);
+	rc = spool_scan(spool);
 	if (rc != 0)
 		message_set(msg, "%s: %s", spool->directory, error_text(rc));
 	return rc;
@@ -687,7 +323,7 @@ static int build_record(struct spool *spool, const struct entry *entry,
 
 static int write_record(struct spool *spool, struct spool_record *record)
 {
-	struct segment *segment = newest(spool);
+	struct segment *segment = spool_newest(spool);
 	struct buffer *bytes = &spool->scratch;
 	int rc = 0;
 
@@ -716,7 +352,7 @@ static int write_record(struct spool *spool, struct spool_record *record)
 static bool needs_segment(struct spool *spool, const struct spool_note *note)
 {
 	return spool->fd < 0 || spool->skip_to > spool->last ||
-	       (note->close_part == 0 && newest(spool)->bytes >= spool->segment_bytes);
+	       (note->close_part == 0 && spool_newest(spool)->bytes >= spool->segment_bytes);
 }
 
 /* An interrupted append that is done again has lost nothing, and takes its number. */
@@ -728,7 +364,7 @@ static void forgive_torn(struct spool *spool, const struct spool_note *note)
 	if (torn->sequence == 0 || torn->sequence != spool->last ||
 		torn->close_id != note->close_id || torn->close_part != note->close_part)
 		return;
-	forget_gaps(spool, &gap);
+	spool_forget_gaps(spool, &gap);
 	spool->last--;
 	spool->torn.sequence = 0;
 }
@@ -751,7 +387,7 @@ static int append(struct spool *spool, const struct entry *entry, const struct s
 	if (rc != 0)
 		return rc;
 	if (note->gap.from != 0)
-		forget_gaps(spool, &note->gap);
+		spool_forget_gaps(spool, &note->gap);
 	*item = record.item;
 	return 0;
 }
@@ -795,7 +431,7 @@ static int read_payload(struct spool *spool, const struct spool_item *item)
 	uint8_t header[SPOOL_RECORD_HEADER_BYTES];
 	struct spool_record record;
 	uint64_t bytes;
-	int fd = open_file(spool, item->segment, &bytes);
+	int fd = spool_open_file(spool, item->segment, &bytes);
 	int rc;
 
 	if (fd < 0)
@@ -805,7 +441,8 @@ static int read_payload(struct spool *spool, const struct spool_item *item)
 		rc = FAIL_FORMAT;
 	if (rc == 0) {
 		record.item.offset = item->offset;
-		if (record.item.sequence != item->sequence || !payload_is_whole(spool, fd, &record))
+		if (record.item.sequence != item->sequence ||
+			!spool_payload_is_whole(spool, fd, &record))
 			rc = FAIL_FORMAT;
 	}
 	close(fd);
@@ -818,7 +455,7 @@ int spool_load(
 	char name[NAME_BYTES];
 	int rc;
 
-	segment_name(item->segment, name);
+	spool_segment_name(item->segment, name);
 	pthread_mutex_lock(&spool->lock);
 	rc = read_payload(spool, item);
 	if (rc == 0)
@@ -836,11 +473,11 @@ int spool_load(
 
 int spool_lose(struct spool *spool, const struct spool_item *item)
 {
-	struct spool_gap gap = gap_of(item);
+	struct spool_gap gap = spool_gap_of(item);
 	int rc;
 
 	pthread_mutex_lock(&spool->lock);
-	rc = add_gap(spool, &gap);
+	rc = spool_add_gap(spool, &gap);
 	pthread_mutex_unlock(&spool->lock);
 	return rc;
 }

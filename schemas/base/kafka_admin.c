@@ -122,9 +122,14 @@ static const char *const reader_properties[][2] = {
 	{ "enable.partition.eof", "true" },
 	{ "fetch.wait.max.ms", "50" },
 };
+static const char *const uncommitted_properties[][2] = {
+	{ "group.id", "hoshimi-unused" },
+	{ "isolation.level", "read_uncommitted" },
+};
 /* clang-format on */
 
-#define READER_PROPERTIES (sizeof(reader_properties) / sizeof(reader_properties[0]))
+#define UNCOMMITTED_PROPERTIES (sizeof(uncommitted_properties) / sizeof(uncommitted_properties[0]))
+#define READER_PROPERTIES      (sizeof(reader_properties) / sizeof(reader_properties[0]))
 
 static void keep_value(
 	const rd_kafka_message_t *message, const char *key, size_t before, struct buffer *out)
@@ -163,11 +168,13 @@ static int read_until(
 	return FAIL_REMOTE;
 }
 
-/* The end that a reader of uncommitted records sees. */
+/* The end that a reader of uncommitted records sees. A client that does not say so, a producer too,
+ * is told the end of what is committed (librdkafka 2.0.2). */
 static int uncommitted_end(const struct kafka_settings *settings, const char *topic,
 	int32_t partition, int64_t deadline, int64_t *out, struct message *msg)
 {
-	rd_kafka_t *client = client_of(settings, RD_KAFKA_PRODUCER, NULL, 0, msg);
+	rd_kafka_t *client = client_of(
+		settings, RD_KAFKA_CONSUMER, uncommitted_properties, UNCOMMITTED_PROPERTIES, msg);
 	rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR__TIMED_OUT;
 	int64_t low;
 

@@ -490,6 +490,14 @@ def test_rebuild(capture, summary, reference):
     check("rebuild: without a collector", done.returncode == 0 and found == reference, difference(found, reference))
 
 
+def test_hidden_value():
+    prefix = "e2e-hv"
+    topics(prefix)
+    done = run(BUILD / "tests/hidden_value", BROKERS, prefix)
+    check("a cursor behind another's open transaction is waited for and found",
+          done.stdout.startswith(b"rc=0 value=mine waited=1"), done.stdout + done.stderr)
+
+
 def test_changed_partitions(capture):
     """Somebody gives the log more partitions while a sensor sends: it ends, and says why."""
     prefix = "e2e-cp"
@@ -724,8 +732,8 @@ def test_late_kafka():
 
 def main():
     only = os.environ.get("E2E_ONLY")  # for work on one of them
-    if only in ("second_sensor", "late_kafka"):
-        {"second_sensor": test_second_sensor, "late_kafka": test_late_kafka}[only]()
+    if only in ("second_sensor", "late_kafka", "hidden_value"):
+        globals()[f"test_{only}"]()
         return
     capture, truth = make_capture()
     summary = test_offline(capture, truth)
@@ -745,6 +753,7 @@ def main():
     test_changed_partitions(capture)
     test_poison(capture, summary)
     test_refusals(capture)
+    test_hidden_value()
     test_second_sensor()
     test_late_kafka()
     audit.test_audit(sys.modules[__name__], capture)

@@ -22,7 +22,7 @@ from servers import Process, wait_for
 DARK = ['"198.51.100.0/24"', '"2001:db8:64::/48"']
 EMPTY_RANGE = '"100.64.0.0/24"'  # nobody sends there; it comes and goes
 DISK = "12m"  # the spool, and as much again of what was synced
-SPOOL = "1MiB"  # the least; so segments are small, and come and go
+SPOOL = "2MiB"  # so segments are small, and come and go; nothing is given up for want of room
 SEGMENT_HEADER, RECORD_HEADER = 40, 120  # sensor/spool_record.h
 BURST_MAX = 240  # frames
 BLOCK_NS = 300_000_000  # the kernel hands a block of frames over after a tenth of a second, on a busy machine later
@@ -202,6 +202,15 @@ class Live:
     def last_sequence(self):
         records = self.records()
         return records[-1]["sequence"] if records else 0
+
+    def is_drained(self):
+        """Whether the log has what the spool holds, and so all before it."""
+        sequence = -1
+        for line in self.world.kafka.read(f"{self.prefix}.cursors.v1", "%k %s\n").splitlines():
+            key, _, value = line.partition(b" ")
+            if key.decode() == f"{self.prefix}.sensor.{self.name}" and value:
+                sequence = json.loads(value).get("spool_sequence", -1)
+        return sequence >= self.last_sequence()
 
     def fill_disk(self):
         with open(self.state / "full", "wb", buffering=0) as handle:

@@ -37,8 +37,9 @@ CHAIN_FIELDS = ("frames non_ip malformed not_dark counted wire_bytes first_ns la
                 "per_protocol per_class per_fingerprint per_service per_minute").split()
 TOPICS = ("flows.v1", "sensors.v1", "enriched.v1", "deadletter.v1")
 CALM, REPLAY, LIVE = "calm", "chaos", "live"  # topic prefixes
-CALM_DB, REPLAY_DB, LIVE_DB, LIVE_CALM_DB = 1, 2, 3, 4
+CALM_DB, REPLAY_DB, LIVE_DB, LIVE_CALM_DB = 1, faults.REPLAY_DB, 3, 4
 settle_s = 120
+ROUNDS_MAX = 8  # worlds, when Kafka has spoilt one
 
 counts = {"ok": 0, "not ok": 0, "skip": 0}
 excuses = []  # transactions that Kafka itself has left open
@@ -181,6 +182,8 @@ class Driver:
         self.waiting, self.active = plan, []
 
     def play(self):
+        """@return what of the plan is left, because Kafka itself has forgotten a transaction"""
+        look_at = 0
         while self.waiting or self.active:
             self.begin_next()
             for item in list(self.active):
@@ -188,6 +191,15 @@ class Driver:
                     self.go_on(item)
             self.world.watch()
             time.sleep(0.02)
+            if time.monotonic() > look_at:
+                look_at = time.monotonic() + 1
+                forgotten = self.world.kafka.skipped(REPLAY) + self.world.kafka.skipped(LIVE)
+                if forgotten:
+                    excuses[:] = forgotten
+                    check(f"this far (seed {self.seed}); the rest of the plan begins anew", ["see ABORT_INTERVAL_MS"])
+                    excuses.clear()
+                    return self.active + self.waiting
+        return []
 
     def begin_next(self):
         touched = set().union(*(item["touches"] for item in self.active)) if self.active else set()
@@ -197,6 +209,7 @@ class Driver:
             if not item["touches"] & touched:
                 self.waiting.remove(item)
                 self.active.append(item)
+                item["rng"] = random.Random(item["seed"])
                 item["steps"] = item["function"](self.world, item["rng"])
                 item["due"] = time.monotonic() + item["rng"].uniform(0, 1)
                 item["began"] = time.monotonic()
@@ -226,7 +239,7 @@ def make_plan(kinds, number, seed):
     while len(names) < number:
         names += rng.sample(kinds, len(kinds))
     return [{"name": f"{i + 1} {name}", "function": faults.KINDS[name][0], "touches": faults.KINDS[name][1],
-             "rng": random.Random(f"{seed}/{i}")} for i, name in enumerate(names[:number])]
+             "seed": f"{seed}/{i}"} for i, name in enumerate(names[:number])]
 
 
 def settle_replay(world, oracle, seed):
@@ -323,42 +336,64 @@ def main():
     began = time.monotonic()
     print(f"chaos: --seed {options.seed} --faults {options.faults} --kinds {','.join(options.kinds)}", flush=True)
     run("ip", "link", "set", "lo", "up")
+    plan = make_plan(options.kinds, options.faults, options.seed)
+    for number in range(1, ROUNDS_MAX + 1):
+        plan = play_round(options, plan, number)
+        if not plan:
+            break
+    check(f"the plan came to its end (seed {options.seed})", [f"{len(plan)} faults left"] if plan else [])
+    print(f"seed {options.seed}: {options.faults} faults in {time.monotonic() - began:.0f} s", flush=True)
+    return 0
+
+
+def play_round(options, plan, number):
+    """Servers, the undisturbed run, the plan, the verdict. @return what is left of the plan"""
+    data = options.data / f"round{number}"
+    (data / "log").mkdir(parents=True)
     java = (options.data / "java").read_text().splitlines()
-    kafka, redis = Kafka(options.data, options.kafka, java, options.nodes), Redis(options.data)
-    world = World(options.build, options.data, kafka, redis)
-    redis.configure()
-    redis.start()
-    kafka.configure()
-    kafka.start()
-    capture, summary = make_capture(world, options.faults)
-    kafka.wait()
-    redis.wait()
+    kafka, redis = Kafka(data, options.kafka, java, options.nodes), Redis(data)
+    world = World(options.build, data, kafka, redis)
+    try:
+        return play_in(world, options, plan)
+    finally:
+        world.close()
+
+
+def play_in(world, options, plan):
+    began = time.monotonic()
+    world.redis.configure()
+    world.redis.start()
+    world.kafka.configure()
+    world.kafka.start()
+    capture, summary = make_capture(world, len(plan))
+    world.kafka.wait()
+    world.redis.wait()
     oracle = Oracle(world, capture, summary)
     print(f"    undisturbed after {time.monotonic() - began:.0f} s: {summary['counted']} packets, "
           f"{sum(map(len, oracle.topics['enriched.v1'].values()))} flows, "
           f"{sum(map(len, oracle.topics['sensors.v1'].values()))} entries, {len(oracle.dump)} keys", flush=True)
 
     world.create_topics(REPLAY)
-    world.step = 0.45 / options.faults  # of the stream, with each fault; faults push some more
+    world.step = 0.45 / len(plan)  # of the stream, with each fault; faults push some more
     world.replay = Replay(world, REPLAY, capture)
     world.groups = [Members(world, REPLAY, REPLAY_DB, "member")]
     world.groups[0].want(1)
     world.replay.start()
-    if any("live" in faults.KINDS[kind][1] for kind in options.kinds):
+    if any("live" in item["touches"] for item in plan):
         world.create_topics(LIVE)
         world.live = live.Live(world, LIVE, options.seed)
-        world.live.burst_frames = live.BURST_MAX if options.faults <= 100 else live.BURST_MAX // 8
+        world.live.burst_frames = live.BURST_MAX if len(plan) <= 100 else live.BURST_MAX // 8
         world.groups.append(Members(world, LIVE, LIVE_DB, "livemember"))
         world.groups[1].want(1)
         world.live.begin()
-    invariants = Invariants(world, oracle)
-    Driver(world, invariants, make_plan(options.kinds, options.faults, options.seed), options.seed).play()
+    left = Driver(world, Invariants(world, oracle), plan, options.seed).play()
+    if left:
+        return left
     settle_replay(world, oracle, options.seed)
     if world.live is not None:
         settle_live(world, options.seed)
     excuses.clear()
-    print(f"seed {options.seed}: {options.faults} faults in {time.monotonic() - began:.0f} s", flush=True)
-    return 0
+    return []
 
 
 try:

@@ -46,6 +46,7 @@ class Live:
         self.burst_frames = BURST_MAX
         self.boots = 0
         self.process = None
+        self.processes = []  # all there have been
         self.wanted = False
         self.has_extra = False
         self.bursts = []  # (from_ns, to_ns, counted)
@@ -72,6 +73,17 @@ class Live:
         for thread in self.threads:
             thread.start()
 
+    def close(self):
+        self.ending, self.wanted = True, False
+        self.hold()
+        self.may_send.set()  # the thread ends
+        for process in self.processes:
+            process.kill()
+        for thread in self.threads:
+            thread.join(timeout=10)
+        subprocess.run(["umount", str(self.state)], check=False)
+        subprocess.run(["ip", "link", "del", "send0"], check=False)
+
     # ---- the sensor ----
 
     def configure(self):
@@ -82,7 +94,7 @@ class Live:
 
     def make(self):
         self.boots += 1
-        process = Process(f"live{self.boots}", self.world.data / f"log/live{self.boots}.log")
+        self.processes.append(process := Process(f"live{self.boots}", self.world.data / f"log/live{self.boots}.log"))
         process.run([self.world.sensor, "-i", "dark0", "-c", self.config, "--sensor", self.name, "--state", self.state,
                      "-o", "kafka", "--topic-prefix", self.prefix, "--brokers", self.world.kafka.brokers],
                     env={**os.environ, "LD_PRELOAD": str(self.world.build / "tests/chaos_synced.so")})
@@ -137,7 +149,7 @@ class Live:
         while not self.ending:
             self.may_send.wait()
             with self.is_sending:
-                if not self.may_send.is_set():
+                if self.ending or not self.may_send.is_set():
                     continue
                 began = time.time_ns()
                 done = subprocess.run([sender, "send0", str(15 * self.rng.randint(1, self.burst_frames // 15)), "300"], check=True,

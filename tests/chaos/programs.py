@@ -24,6 +24,7 @@ class Replay:
         self.rate = 1.0  # bytes a second on the way there
         self.wanted = False
         self.lock = threading.Lock()
+        self.ended = False
         self.pipes = []  # [process, bytes written to it]
         threading.Thread(target=self.feed, daemon=True).start()
 
@@ -58,7 +59,7 @@ class Replay:
     def feed(self):
         """A thread: writes what may be written, also again to a sensor that begins anew."""
         past = time.monotonic()
-        while True:
+        while not self.ended:
             time.sleep(0.02)
             now = time.monotonic()
             self.allowed = min(self.goal, int(self.allowed + self.rate * (now - past)))
@@ -147,6 +148,19 @@ class World:
                                self.kafka.brokers, "--replication", str(copies)], capture_output=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"topics: {done.stderr.decode()}")
+
+    def close(self):
+        """Everything ends at once."""
+        if self.replay is not None:
+            self.replay.ended = True
+            self.replay.kill()
+        for group in self.groups:
+            for member in group.members:
+                member.kill()
+        if self.live is not None:
+            self.live.close()
+        self.kafka.each("kill")
+        self.redis.process.kill()
 
     def watch(self):
         """Whoever ended by itself is a finding, and is started again, as systemd would."""

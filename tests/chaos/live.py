@@ -277,7 +277,9 @@ def account(live, ledger):
     """Whether all that was sent is in the ledger, or named there as missing. @return differences"""
     gaps = [(part["gap_from_ns"], part["gap_to_ns"]) for part in ledger if part["gap_from_ns"] is not None]
     sent = sum(counted for _, _, counted in live.bursts)
-    touched = sum(counted for begin, end, counted in live.bursts if any(overlaps(begin, end, *gap) for gap in gaps))
+    # what the kernel had not yet handed over when a part was closed dies with the sensor, too
+    touched = sum(counted for begin, end, counted in live.bursts
+                  if any(overlaps(begin, end, gap[0] - BLOCK_NS, gap[1]) for gap in gaps))
     inside = sum(counted for begin, end, counted in live.bursts
                  if any(gap[0] <= begin and end <= gap[1] - BLOCK_NS for gap in gaps))
     counted, lost = (sum(part[field] for part in ledger) for field in ("counted", "lost_packets"))

@@ -154,46 +154,18 @@ static int settle_cursor(struct sender *sender, const struct cursor *cursor, str
 	}
 }
 
-/* The first commit of an instance, before its id stands in the cursor: nobody else's does us harm. */
-static int introduce(struct sender *sender, struct message *msg)
+/* Where a replay goes on: behind its cursor, or with another run. `cursor` becomes what it commits. */
+static int plan_replay(
+	struct sender *sender, const char *timeline, struct cursor *cursor, struct message *msg)
 {
-	struct cursor cursor = sender->cursor;
-
-	snprintf(cursor.instance, sizeof(cursor.instance), "%s", sender->instance);
-	cursor.boot = sender->origin.boot;
-	for (;;) {
-		enum kafka_outcome outcome = commit_cursor(sender, &cursor);
-		int rc;
-
-		if (outcome == KAFKA_DONE) {
-			sender->cursor = cursor;
-			return 0;
-		}
-		if (must_stop(sender))
-			return FAIL_STOPPED;
-		if (outcome == KAFKA_ABORTED) {
-			timing_pause_ms(RETRY_PAUSE_MS);
-			continue;
-		}
-		rc = connect_producer(sender, msg);
-		if (rc != 0)
-			return rc;
-		cursor.entry = sender->cursor.entry;
-	}
-}
-
-/* Where a replay goes on: behind its cursor, or with another run. */
-static int plan_replay(struct sender *sender, struct message *msg)
-{
-	struct cursor *cursor = &sender->cursor;
-	char names[512];
+	char names[512], again[32] = "";
 
 	if (cursor->exists &&
 		cursor_settings_differ(cursor, sender->options.settings, names, sizeof(names))) {
 		message_set(msg,
 			"this replay (%s) began with other settings: %s; use the same ones, or "
 			"another --replay-id",
-			sender->origin.timeline, names);
+			timeline, names);
 		return FAIL_FORMAT;
 	}
 	if (cursor->exists && sender->options.wants_again) {
@@ -207,13 +179,66 @@ static int plan_replay(struct sender *sender, struct message *msg)
 	snprintf(cursor->settings, sizeof(cursor->settings), "%s", sender->options.settings);
 	sender->next_number = cursor->run_first_entry;
 	sender->origin.boot = cursor->run;
-	if (cursor->run > 0) {
-		size_t size = strlen(sender->origin.timeline);
-
-		snprintf(sender->origin.timeline + size, sizeof(sender->origin.timeline) - size,
-			".again%lld", (long long)cursor->run);
-	}
+	if (cursor->run > 0)
+		snprintf(again, sizeof(again), ".again%lld", (long long)cursor->run);
+	snprintf(sender->origin.timeline, sizeof(sender->origin.timeline), "%.*s%s",
+		(int)(sizeof(sender->origin.timeline) - sizeof(again)), timeline, again);
 	return 0;
+}
+
+static int plan(
+	struct sender *sender, const char *timeline, struct cursor *cursor, struct message *msg)
+{
+	int rc = 0;
+
+	*cursor = sender->cursor;
+	if (sender->options.is_live)
+		sender->next_number = cursor->entry + 1;
+	else
+		rc = plan_replay(sender, timeline, cursor, msg);
+	snprintf(cursor->instance, sizeof(cursor->instance), "%s", sender->instance);
+	cursor->boot = sender->origin.boot;
+	return rc;
+}
+
+/* Two instances that begin at once fence each other; pauses of one length would go on for long. */
+static void pause_at_random(void)
+{
+	uint8_t random = 0;
+
+	(void)!getrandom(&random, sizeof(random), 0);
+	timing_pause_ms(RETRY_PAUSE_MS + 8L * random);
+}
+
+/* The first commit of an instance, before its id stands in the cursor: nobody else's does us harm.
+ * An older instance may commit in between: whatever is planned goes by the cursor read last. */
+static int introduce(struct sender *sender, struct message *msg)
+{
+	const struct origin origin = sender->origin;
+
+	for (;;) {
+		enum kafka_outcome outcome;
+		struct cursor cursor;
+		int rc = plan(sender, origin.timeline, &cursor, msg);
+
+		if (rc != 0)
+			return rc;
+		outcome = commit_cursor(sender, &cursor);
+		if (outcome == KAFKA_DONE) {
+			sender->cursor = cursor;
+			return 0;
+		}
+		if (must_stop(sender))
+			return FAIL_STOPPED;
+		pause_at_random();
+		if (outcome == KAFKA_ABORTED)
+			continue;
+		rc = connect_producer(sender, msg);
+		if (rc != 0)
+			return rc;
+		if (strcmp(sender->cursor.instance, sender->instance) == 0)
+			return 0; /* it was in after all, as planned */
+	}
 }
 
 static void make_instance(char out[INSTANCE_TEXT_BYTES])
@@ -239,10 +264,6 @@ int sender_open(struct sender **out, const struct sender_options *options, struc
 	sender->origin = *origin;
 	make_instance(sender->instance);
 	rc = connect_producer(sender, msg);
-	if (rc == 0 && !options->is_live)
-		rc = plan_replay(sender, msg);
-	if (rc == 0 && options->is_live)
-		sender->next_number = sender->cursor.entry + 1;
 	if (rc == 0)
 		rc = introduce(sender, msg);
 	if (rc != 0) {

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +27,7 @@ struct capture_block {
 /** Blocks of the ordinary size that nobody holds. Zero-initialise. */
 struct capture_block_pool {
 	struct capture_block *first;
+	const atomic_bool *stop; /* ends the waiting for input when it becomes true; NULL: never */
 };
 
 /** A block with one holder, from the pool where possible; NULL when memory is out. */

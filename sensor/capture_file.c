@@ -91,10 +91,10 @@ static bool is_pipe(const struct capture_file *file)
 	       (file->stream != NULL && !capture_stream_is_rereadable(file->stream));
 }
 
-/* Reports damage and ends the file; memory that ran out is no damage and passed on. */
+/* Reports damage and ends the file; memory that ran out and a stop are no damage and passed on. */
 static int end_damaged(struct capture_file *file, int code, const struct capture_damage *damage)
 {
-	if (code == -ENOMEM)
+	if (code == -ENOMEM || code == FAIL_STOPPED)
 		return code;
 	report(file, damage->offset, damage->reason.text);
 	file->has_broken_off = is_pipe(file);

@@ -167,7 +167,7 @@ static int start_files(struct capture_merge *merge, const char *const *paths)
 }
 
 int capture_merge_open(struct capture_merge **out, const char *const *paths, size_t path_count,
-	const char *filter, struct message *msg)
+	const char *filter, const atomic_bool *stop, struct message *msg)
 {
 	struct capture_merge *merge = calloc(1, sizeof(*merge));
 	int rc = -ENOMEM;
@@ -179,6 +179,7 @@ int capture_merge_open(struct capture_merge **out, const char *const *paths, siz
 	if (merge->files == NULL || merge->heap == NULL)
 		goto fail;
 	merge->file_count = path_count;
+	merge->pool.stop = stop;
 
 	rc = filter != NULL ? capture_filter_create(&merge->filter, filter, msg) : 0;
 	if (rc != 0)

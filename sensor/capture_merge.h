@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "schemas/base/errors.h"
@@ -38,10 +39,11 @@ struct capture_merge;
  *                says. Frames of a known link type for which it does not compile are left out,
  *                which is reported as damage; if that holds for every frame met on opening, it is
  *                FAIL_USAGE.
- * @return 0, FAIL_USAGE with `msg` naming the filter, or -ENOMEM
+ * @param stop    ends the waiting for a pipe's bytes when it becomes true; NULL: nothing does
+ * @return 0, FAIL_USAGE with `msg` naming the filter, FAIL_STOPPED, or -ENOMEM
  */
 int capture_merge_open(struct capture_merge **out, const char *const *paths, size_t path_count,
-	const char *filter, struct message *msg) MUST_CHECK;
+	const char *filter, const atomic_bool *stop, struct message *msg) MUST_CHECK;
 
 /**
  * Fills the batch with the next frames: FRAME_BATCH_FRAMES of them unless the input ends or they
@@ -49,7 +51,7 @@ int capture_merge_open(struct capture_merge **out, const char *const *paths, siz
  * depend on the input alone. The frames stay valid until the batch is filled again or released,
  * even after capture_merge_close.
  *
- * @return number of frames, 0 at the end, -ENOMEM
+ * @return number of frames, 0 at the end, FAIL_STOPPED, -ENOMEM
  */
 int capture_merge_fill(struct capture_merge *merge, struct frame_batch *batch) MUST_CHECK;
 

@@ -11,6 +11,7 @@
 #include "sensor/capture_stream.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -27,6 +28,7 @@
 #define ZSTD_SKIP_MAGIC	   0x184d2a50u	      /* RFC 8878, section 3.1.2; the low four bits vary */
 #define ZSTD_SKIP_MASK	   0xfffffff0u
 #define DETECT_MAGIC_BYTES 4
+#define STOP_LOOK_MS	   200 /* how soon a stop is seen while a pipe is silent */
 
 enum packing { PACKING_NONE, PACKING_GZIP, PACKING_ZSTD };
 
@@ -35,8 +37,9 @@ struct capture_source {
 	uint8_t *raw; /* first bytes of the file; all of it, piece by piece, when compressed */
 	const uint8_t *raw_at;
 	const uint8_t *raw_end;
-	uint64_t taken;	     /* bytes that came from the file */
-	uint64_t file_bytes; /* 0 when unknown */
+	uint64_t taken;		 /* bytes that came from the file */
+	uint64_t file_bytes;	 /* 0 when unknown */
+	const atomic_bool *stop; /* NULL: never */
 	bool is_regular;
 	bool has_ended;	    /* no more bytes in the file */
 	bool inside_packed; /* a gzip member or zstd frame has begun and not ended */
@@ -54,14 +57,35 @@ static void source_fail(struct capture_source *source, int code, const char *wha
 		&source->reason, "%s%s%s", what, why != NULL ? ": " : "", why != NULL ? why : "");
 }
 
+/* Until a pipe has something to be read, or the run is to stop. */
+static bool wait_for_input(struct capture_source *source)
+{
+	struct pollfd input = { .fd = source->fd, .events = POLLIN };
+
+	while (!source->is_regular && source->stop != NULL) {
+		if (*source->stop) {
+			source_fail(source, FAIL_STOPPED, "stopped", NULL);
+			return false;
+		}
+		if (poll(&input, 1, STOP_LOOK_MS) > 0)
+			break;
+	}
+	return true;
+}
+
 /* Fills `data` from the file; less than `size` only at its end or failure. */
 static size_t read_file(struct capture_source *source, uint8_t *data, size_t size)
 {
 	size_t count = 0;
 
 	while (count < size && source->fd >= 0 && !source->has_ended) {
-		ssize_t got = read(source->fd, data + count, size - count);
+		ssize_t got;
 
+		if (!wait_for_input(source)) {
+			source->has_ended = true;
+			break;
+		}
+		got = read(source->fd, data + count, size - count);
 		if (got > 0)
 			count += (size_t)got;
 		else if (got == 0)
@@ -300,6 +324,7 @@ int capture_stream_open(
 	if (rc != 0)
 		return rc;
 	source = stream->source;
+	source->stop = pool->stop;
 	source->raw = malloc(RAW_BYTES);
 	rc = -ENOMEM;
 	if (source->raw == NULL)

@@ -38,7 +38,8 @@ struct capture_damage {
  * Opens a file, or standard input for "-". A FIFO is waited for.
  *
  * @param pool  stays with the caller and must outlive the stream
- * @return 0, -ENOMEM, or -errno of open or of the first read
+ * @return 0, -ENOMEM, FAIL_STOPPED when the pool's stop came first, or -errno of open or of the
+ *         first read
  */
 int capture_stream_open(
 	struct capture_stream **out, const char *path, struct capture_block_pool *pool) MUST_CHECK;

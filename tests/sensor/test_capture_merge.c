@@ -111,7 +111,8 @@ static void read_files(struct scene *scene, const char *filter)
 	struct capture_merge *merge;
 
 	assert_non_null(batch);
-	scene->rc = capture_merge_open(&merge, scene->names, scene->count, filter, &scene->msg);
+	scene->rc =
+		capture_merge_open(&merge, scene->names, scene->count, filter, NULL, &scene->msg);
 	if (scene->rc == 0) {
 		while ((scene->rc = capture_merge_fill(merge, batch)) > 0)
 			take_frames(scene, batch);
@@ -257,7 +258,7 @@ static void test_merge_frames_stay_valid_until_the_batch_is_filled_again(void **
 	for (uint32_t i = 0; i < 3 * FRAME_BATCH_FRAMES; i++)
 		put_pcap_record(&file, i, 0, (uint8_t)(i / FRAME_BATCH_FRAMES), 60);
 	add_file(scene, &file);
-	assert_int_equal(capture_merge_open(&merge, scene->names, 1, NULL, NULL), 0);
+	assert_int_equal(capture_merge_open(&merge, scene->names, 1, NULL, NULL, NULL), 0);
 
 	assert_int_equal(capture_merge_fill(merge, &batches[0]), FRAME_BATCH_FRAMES);
 	assert_int_equal(capture_merge_fill(merge, &batches[1]), FRAME_BATCH_FRAMES);
@@ -625,7 +626,7 @@ static void test_merge_progress_comes_to_the_length_of_the_files(void **state)
 	assert_non_null(batch);
 	ADD_PCAP(scene, 1, 'a', 1, 3);
 	ADD_PCAP(scene, 1, 'b', 2);
-	assert_int_equal(capture_merge_open(&merge, scene->names, 2, NULL, NULL), 0);
+	assert_int_equal(capture_merge_open(&merge, scene->names, 2, NULL, NULL, NULL), 0);
 
 	assert_int_equal(capture_merge_fill(merge, batch), 3);
 	capture_merge_progress(merge, &read, &total);

@@ -238,7 +238,7 @@ static int run(struct scene *scene)
 	snprintf(out, sizeof(out), "%s/flows.avro", scene->folder);
 	assert_int_equal(sink_file_open(&scene->sink, out, &origin, &msg), 0);
 	assert_int_equal(entry_closer_create(&closer, &closer_options), 0);
-	assert_int_equal(capture_merge_open(&merge, paths, scene->files, NULL, &msg), 0);
+	assert_int_equal(capture_merge_open(&merge, paths, scene->files, NULL, NULL, &msg), 0);
 
 	rc = replay_run(&scene->options, merge, closer, &summary);
 

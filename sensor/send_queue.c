@@ -401,6 +401,13 @@ int send_queue_take(
 
 void send_queue_settle(struct send_queue *queue)
 {
+	uint64_t committed = 0;
+
+	for (const struct waiting *waiting = queue->taken; waiting != NULL; waiting = waiting->next)
+		if (waiting->item.sequence > committed)
+			committed = waiting->item.sequence;
+	if (committed != 0) /* before its segment goes */
+		spool_note_committed(queue->spool, committed);
 	while (queue->taken != NULL) {
 		struct waiting *waiting = queue->taken;
 

@@ -272,7 +272,26 @@ bool spool_has_part(const struct spool *spool, uint64_t close_id, uint32_t close
 
 uint64_t spool_last(const struct spool *spool)
 {
-	return spool->last;
+	return spool->skip_to > spool->last ? spool->skip_to : spool->last;
+}
+
+void spool_note_committed(struct spool *spool, uint64_t sequence)
+{
+	uint8_t bytes[SPOOL_COMMITTED_BYTES];
+	int fd;
+
+	pthread_mutex_lock(&spool->lock);
+	if (spool->gap_count > 0 && spool->gaps[0].from <= sequence)
+		sequence = spool->gaps[0].from - 1; /* a loss that no record names yet */
+	spool_committed_write(spool->id, sequence, bytes);
+	fd = openat(
+		spool->directory_fd, SPOOL_COMMITTED_NAME, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	/* not flushed: a note that is lost, or too old, costs nothing while the cursor answers */
+	if (fd < 0 || spool_write_at(fd, bytes, sizeof(bytes), 0) != 0)
+		log_debug("spool: what is committed cannot be noted");
+	if (fd >= 0)
+		close(fd);
+	pthread_mutex_unlock(&spool->lock);
 }
 
 void spool_skip_to(struct spool *spool, uint64_t sequence)

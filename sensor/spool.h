@@ -74,7 +74,7 @@ struct spool_gap spool_unnamed_gap(struct spool *spool);
 /** True when opening found a record of this part of this close. */
 bool spool_has_part(const struct spool *spool, uint64_t close_id, uint32_t close_part);
 
-/** Sequence number of the last record, 0 when there was none yet. */
+/** Sequence number of the last record, or of the last one known to be committed; 0 none yet. */
 uint64_t spool_last(const struct spool *spool);
 
 /** Records from here on are numbered above `sequence`: the spool is older than its cursor. */
@@ -102,6 +102,13 @@ int spool_load(struct spool *spool, const struct spool_item *item, struct entry 
 
 /** A record cannot be read: a gap that a later record has to name. @return 0 or -ENOMEM */
 int spool_lose(struct spool *spool, const struct spool_item *item) MUST_CHECK;
+
+/**
+ * Notes that everything through `sequence` is committed, for openings while the log's cursor cannot
+ * be asked: what is committed is no loss, whatever happens to it. The cursor has the last word.
+ * Records that are lost and not yet named end it before them.
+ */
+void spool_note_committed(struct spool *spool, uint64_t sequence);
 
 /** The record is committed, or given up: its segment goes with its last record. */
 void spool_done(struct spool *spool, const struct spool_item *item);

@@ -9,7 +9,8 @@
 
 #include "sensor/spool_record.h"
 
-#define NAME_BYTES 32 /* of a segment's file */
+#define NAME_BYTES	     32 /* of a segment's file */
+#define SPOOL_COMMITTED_NAME "committed"
 
 struct segment {
 	uint64_t first; /* sequence number, also its name */

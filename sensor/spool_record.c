@@ -34,6 +34,20 @@ bool spool_segment_header_read(
 	       load_u64_le(bytes + 32) == XXH3_64bits(bytes, 32);
 }
 
+void spool_committed_write(uint64_t id, uint64_t sequence, uint8_t out[SPOOL_COMMITTED_BYTES])
+{
+	store_u64_le(out, id);
+	store_u64_le(out + 8, sequence);
+	store_u64_le(out + 16, XXH3_64bits(out, 16));
+}
+
+bool spool_committed_read(
+	uint64_t *sequence, uint64_t id, const uint8_t bytes[SPOOL_COMMITTED_BYTES])
+{
+	*sequence = load_u64_le(bytes + 8);
+	return load_u64_le(bytes) == id && load_u64_le(bytes + 16) == XXH3_64bits(bytes, 16);
+}
+
 void spool_record_write(const struct spool_record *record, uint8_t out[SPOOL_RECORD_HEADER_BYTES])
 {
 	store_u32_le(out, RECORD_MAGIC);

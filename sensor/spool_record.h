@@ -13,6 +13,7 @@
 
 #define SPOOL_SEGMENT_HEADER_BYTES 40
 #define SPOOL_RECORD_HEADER_BYTES  120
+#define SPOOL_COMMITTED_BYTES	   24
 #define SPOOL_RECORD_MAX	   (256u << 20) /* an entry is cut at about 16 MiB */
 
 struct spool_segment_header {
@@ -33,6 +34,12 @@ void spool_segment_header_write(
 /** False when it is none. */
 bool spool_segment_header_read(
 	struct spool_segment_header *out, const uint8_t bytes[SPOOL_SEGMENT_HEADER_BYTES]);
+
+/** The note of what is committed: the spool's id, a sequence number, a checksum. */
+void spool_committed_write(uint64_t id, uint64_t sequence, uint8_t out[SPOOL_COMMITTED_BYTES]);
+/** False when it is none, or another spool's. */
+bool spool_committed_read(
+	uint64_t *sequence, uint64_t id, const uint8_t bytes[SPOOL_COMMITTED_BYTES]);
 
 void spool_record_write(const struct spool_record *record, uint8_t out[SPOOL_RECORD_HEADER_BYTES]);
 /** False when it is none. */

@@ -324,6 +324,42 @@ static int list_segments(const struct spool *spool, uint64_t **out, size_t *coun
 	return rc;
 }
 
+/* The last sequence number that the directory itself says is committed; 0 unknown. */
+static uint64_t read_committed(const struct spool *spool)
+{
+	uint8_t bytes[SPOOL_COMMITTED_BYTES];
+	int fd = openat(spool->directory_fd, SPOOL_COMMITTED_NAME, O_RDONLY | O_CLOEXEC);
+	uint64_t sequence = 0;
+
+	if (fd < 0)
+		return 0;
+	if (spool_read_at(fd, bytes, sizeof(bytes), 0) != 0 ||
+		!spool_committed_read(&sequence, spool->id, bytes))
+		sequence = 0;
+	close(fd);
+	return sequence;
+}
+
+/* What is committed is neither to be sent nor lost. Of a gap that reaches beyond, what is known of
+ * its flows and packets cannot be told apart: they stay with what is left of it. */
+static void leave_out_committed(struct spool *spool, uint64_t sequence)
+{
+	const struct spool_gap committed = { .from = 1, .through = sequence };
+
+	if (sequence == 0)
+		return;
+	forget_found(spool, &committed);
+	spool_forget_gaps(spool, &committed);
+	for (size_t i = 0; i < spool->gap_count && spool->gaps[i].from <= sequence; i++) {
+		uint64_t fewer = sequence + 1 - spool->gaps[i].from;
+
+		spool->gaps[i].from = sequence + 1;
+		spool->gaps[i].entries -= fewer < spool->gaps[i].entries ? fewer : 0;
+	}
+	if (sequence > spool->last)
+		spool->skip_to = sequence;
+}
+
 int spool_scan(struct spool *spool)
 {
 	uint64_t *firsts;
@@ -333,6 +369,8 @@ int spool_scan(struct spool *spool)
 	for (size_t i = 0; rc == 0 && i < count; i++)
 		rc = scan_segment(spool, firsts[i], i + 1 == count);
 	free(firsts);
+	if (rc == 0)
+		leave_out_committed(spool, read_committed(spool));
 	for (size_t i = 0; rc == 0 && i + 1 < spool->segment_count;) {
 		if (spool->segments[i].remaining == 0)
 			spool_remove_segment(spool, &spool->segments[i]);

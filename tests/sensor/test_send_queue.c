@@ -194,8 +194,9 @@ static void test_send_queue_goes_on_after_a_restart(void **state)
 	queue = make_queue(false, 0, true);
 	assert_int_equal(send_queue_adopt(queue, spool), 0);
 	put(queue, 7, 1 * MIB, 10);
+	assert_int_equal(send_queue_count(queue), 5); /* the directory knows of two */
 	assert_int_equal(send_queue_reconcile(queue, "another spool", 5), 0);
-	assert_int_equal(send_queue_count(queue), 7); /* of one segment: nothing is forgotten */
+	assert_int_equal(send_queue_count(queue), 5);
 	assert_int_equal(send_queue_reconcile(queue, id, 2), 0);
 	for (int i = 3; i <= 7; i++) {
 		assert_int_equal(take(queue, NULL), i);
@@ -228,6 +229,38 @@ static void test_send_queue_full_spool_gives_up_the_oldest_and_names_them(void *
 	assert_true(sent > 40 && lost > 0);
 	assert_int_equal(sent + lost, 500);
 	assert_int_equal(sent_packets + lost_packets, 5000);
+	send_queue_destroy(queue);
+	assert_int_equal(remove_directory(state), 0);
+}
+
+/* What is committed is no loss, also where the cursor cannot be asked and its segment is still there. */
+static void test_send_queue_full_spool_does_not_name_what_is_committed(void **state)
+{
+	struct send_queue *queue = make_queue(true, 1 * MIB, true);
+	struct marker_record ledger;
+	int64_t lost = 0, kept = 0;
+
+	(void)state;
+	for (int i = 1; i <= 15;
+		i++) /* segments of 64 KiB: the first one stays for its last records */
+		assert_int_equal(send_queue_put(queue, make_entry(i, 9000, 10, 5000)), 0);
+	for (int i = 1; i <= 10; i++) {
+		assert_int_equal(take(queue, NULL), i);
+		send_queue_settle(queue);
+	}
+	send_queue_destroy(queue);
+
+	queue = make_queue(true, 1 * MIB, true);
+	assert_int_equal(send_queue_count(queue), 5);
+	for (int i = 16; i <= 300; i++)
+		assert_int_equal(send_queue_put(queue, make_entry(i, 9000, 10, 5000)), 0);
+	while (take(queue, &ledger) != 0) {
+		kept++;
+		lost += ledger.lost_entries;
+		send_queue_settle(queue);
+	}
+	assert_true(lost > 5);
+	assert_int_equal(kept + lost, 290);
 	send_queue_destroy(queue);
 	assert_int_equal(remove_directory(state), 0);
 }
@@ -321,6 +354,7 @@ int main(void)
 		cmocka_unit_test(test_send_queue_takes_small_ones_together),
 		cmocka_unit_test(test_send_queue_goes_on_after_a_restart),
 		cmocka_unit_test(test_send_queue_full_spool_gives_up_the_oldest_and_names_them),
+		cmocka_unit_test(test_send_queue_full_spool_does_not_name_what_is_committed),
 		cmocka_unit_test(test_send_queue_adopts_a_spool_late),
 		cmocka_unit_test(test_send_queue_goes_on_in_memory_when_the_disk_fails),
 		cmocka_unit_test(test_send_queue_of_an_older_spool_goes_on_behind_the_cursor),

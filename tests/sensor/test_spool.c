@@ -496,6 +496,68 @@ static void test_spool_skips_numbers_on_request(void **state)
 	remove_files();
 }
 
+/* Commits are noted in the directory; not beyond a loss that no record names yet. */
+static void test_spool_leaves_out_what_is_noted_as_committed(void **state)
+{
+	struct spool *spool = open_spool(PLENTY);
+	struct spool_item items[5];
+	const struct spool_item *found;
+	size_t count;
+
+	(void)state;
+	for (uint32_t i = 0; i < 5; i++)
+		items[i] = append(spool, i, 10);
+	spool_note_committed(spool, 2);
+	spool_close(spool);
+
+	spool = open_spool(PLENTY);
+	found = spool_found(spool, &count);
+	assert_int_equal(count, 3);
+	assert_int_equal(found[0].sequence, 3);
+	assert_int_equal(spool_lose(spool, &items[3]), 0);
+	spool_note_committed(spool, 5);
+	spool_close(spool);
+
+	spool = open_spool(PLENTY);
+	found = spool_found(spool, &count);
+	assert_int_equal(count, 2);
+	assert_int_equal(found[0].sequence, 4);
+	spool_note_committed(spool, 90); /* the disk was set back, but for the note */
+	spool_close(spool);
+
+	spool = open_spool(PLENTY);
+	assert_int_equal(spool_last(spool), 90);
+	assert_int_equal(append(spool, 6, 10).sequence, 91);
+	spool_close(spool);
+	remove_files();
+}
+
+static void test_spool_committed_note_of_another_spool_says_nothing(void **state)
+{
+	struct spool *spool = open_spool(PLENTY);
+	char from[512], to[512];
+	size_t count;
+
+	(void)state;
+	append(spool, 0, 10);
+	spool_note_committed(spool, 1);
+	spool_close(spool);
+	snprintf(from, sizeof(from), "%s/committed", directory);
+	snprintf(to, sizeof(to), "%s-committed", directory);
+	assert_int_equal(rename(from, to), 0);
+	remove_files();
+
+	spool = open_spool(PLENTY);
+	append(spool, 0, 10);
+	spool_close(spool);
+	assert_int_equal(rename(to, from), 0);
+	spool = open_spool(PLENTY);
+	(void)spool_found(spool, &count);
+	assert_int_equal(count, 1);
+	spool_close(spool);
+	remove_files();
+}
+
 static void test_spool_missing_segment_is_named(void **state)
 {
 	struct spool *spool = open_spool(UINT64_C(1) << 20);
@@ -537,6 +599,8 @@ int main(void)
 		cmocka_unit_test(test_spool_cut_anywhere_goes_on),
 		cmocka_unit_test(test_spool_torn_append_that_is_not_repeated_is_named),
 		cmocka_unit_test(test_spool_skips_numbers_on_request),
+		cmocka_unit_test(test_spool_leaves_out_what_is_noted_as_committed),
+		cmocka_unit_test(test_spool_committed_note_of_another_spool_says_nothing),
 		cmocka_unit_test(test_spool_missing_segment_is_named),
 	};
 

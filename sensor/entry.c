@@ -41,6 +41,7 @@ struct entry_closer {
 	struct part part;
 	struct buffer header;	    /* container header in front of each message */
 	struct minute_parts *parts; /* direct mapped by minute */
+	uint32_t parts_max;	    /* greatest `next` of them all */
 	struct flow_order order;
 	/* of the minute being closed */
 	uint64_t minute;
@@ -188,13 +189,29 @@ void entry_closer_statistics(const struct entry_closer *closer)
 
 /* ---- parts ---- */
 
-static uint32_t next_part(struct entry_closer *closer)
+static struct minute_parts *parts_of(struct entry_closer *closer)
 {
 	struct minute_parts *slot = &closer->parts[closer->minute & (PARTS_REMEMBERED - 1)];
 
 	if (slot->minute != closer->minute)
 		*slot = (struct minute_parts){ .minute = closer->minute };
-	return slot->next++;
+	if (slot->next < closer->interval->first_part)
+		slot->next = closer->interval->first_part;
+	return slot;
+}
+
+static uint32_t next_part(struct entry_closer *closer)
+{
+	uint32_t part = parts_of(closer)->next++;
+
+	if (part >= closer->parts_max)
+		closer->parts_max = part + 1;
+	return part;
+}
+
+uint32_t entry_closer_parts(const struct entry_closer *closer)
+{
+	return closer->parts_max;
 }
 
 static int begin_part(struct entry_closer *closer)
@@ -597,8 +614,11 @@ static void check_books(const struct ledger *ledger, uint64_t minute)
 }
 
 /* From here on the close can be repeated by another process, to the same bytes. */
-static void freeze(struct window **windows, size_t count, const struct entry_interval *interval)
+static void freeze(struct entry_closer *closer, struct window **windows, size_t count)
 {
+	const struct entry_interval *interval = closer->interval;
+	uint32_t first_part = parts_of(closer)->next;
+
 	for (size_t w = 0; w < count; w++) {
 		struct window_close *close = &windows[w]->close;
 
@@ -609,6 +629,7 @@ static void freeze(struct window **windows, size_t count, const struct entry_int
 		close->to_ns = interval->to_ns;
 		close->closed_through = interval->closed_through;
 		close->is_final = interval->is_final;
+		close->first_part = first_part;
 		atomic_signal_fence(memory_order_release);
 		close->is_closing = true;
 	}
@@ -635,13 +656,13 @@ int entry_closer_close(struct entry_closer *closer, struct window **windows, siz
 {
 	int rc = merge_books(closer, windows, count);
 
-	freeze(windows, count, interval);
 	closer->sketch_overflow = 0;
 	for (size_t w = 0; w < count; w++)
 		closer->sketch_overflow += flow_table_sketch_overflow(windows[w]->table);
 	closer->minute = windows[0]->minute;
 	closer->ledger = &closer->books;
 	closer->interval = interval;
+	freeze(closer, windows, count);
 	closer->is_first_part = true;
 	closer->close_part = 0;
 	if (rc == 0) {

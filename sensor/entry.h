@@ -83,6 +83,9 @@ void entry_closer_set_darknet(struct entry_closer *closer, const struct darknet 
 int entry_closer_set_boot(struct entry_closer *closer, int64_t boot) MUST_CHECK;
 int64_t entry_closer_boot(const struct entry_closer *closer);
 
+/** A number above that of every part so far, of whatever minute. */
+uint32_t entry_closer_parts(const struct entry_closer *closer);
+
 /** The interval in which this part of the minute was captured, and what is closed after it. */
 struct entry_interval {
 	uint64_t from_ns;
@@ -90,6 +93,7 @@ struct entry_interval {
 	uint64_t closed_through; /* number of the minute */
 	uint64_t close_id;	 /* live: names this close; a repeated one has the same */
 	bool is_final;
+	uint32_t first_part; /* parts of the minute are numbered from here on, if not higher */
 };
 
 /**

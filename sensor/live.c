@@ -60,8 +60,8 @@ struct live {
 	const struct config *config;
 	struct entry_closer *closer;
 	const struct live_owner *owner;
-	const struct darknet *darknet; /* that holds from now on */
-	unsigned generation;	       /* one more with other dark ranges, or another boot */
+	struct live_terms terms; /* from now on */
+	unsigned generation;	 /* one more with other dark ranges, or another boot */
 	size_t interface_count;
 	uint32_t snap_bytes;
 	struct live_worker *workers;
@@ -80,7 +80,6 @@ struct live {
 	uint64_t closes;     /* so far */
 	int64_t boot;
 	int64_t clock_offset_ns; /* wall clock less uptime */
-	struct open_store *store;
 };
 
 static uint64_t now_ns(void)
@@ -255,7 +254,8 @@ static void do_request(struct live_worker *member, enum request request, uint64_
 	close_windows(member, through, request != REQUEST_CLOSE);
 	if (request == REQUEST_CHANGE && member->rc == 0) {
 		member->generation = member->live->generation;
-		worker_set_darknet(member->worker, member->live->darknet);
+		worker_set_terms(
+			member->worker, member->live->terms.darknet, member->live->terms.store);
 	}
 	answer(member);
 }
@@ -358,7 +358,7 @@ static struct entry_interval interval_of(
 	uint64_t to_ns = lesser(start_ns + WINDOW_NS, until_ns);
 	struct entry_interval interval = { .from_ns = from_ns, .to_ns = to_ns };
 
-	if (live->store != NULL)
+	if (live->terms.store != NULL)
 		interval.close_id = (uint64_t)live->boot << 16 | live->closes++ % 0x8000;
 
 	if (from_ns > to_ns)
@@ -369,6 +369,15 @@ static struct entry_interval interval_of(
 	if (interval.closed_through > through)
 		interval.closed_through = through;
 	return interval;
+}
+
+static void note_progress(const struct live *live)
+{
+	const struct open_status status = { .covered_ns = live->covered_ns,
+		.alive_ns = live->alive_ns,
+		.parts = entry_closer_parts(live->closer) };
+
+	open_store_note(live->terms.store, &status);
 }
 
 /* Closes, oldest first, all minutes that were handed over. */
@@ -388,6 +397,7 @@ static int close_handed(struct live *live, uint64_t until_ns, uint64_t through)
 			live->closed = minute + 1;
 		pthread_mutex_unlock(&live->lock);
 		rc = entry_closer_close(live->closer, windows, count, &interval);
+		note_progress(live);
 		pthread_mutex_lock(&live->lock);
 	}
 	pthread_mutex_unlock(&live->lock);
@@ -423,15 +433,17 @@ static void end_change(struct live *live)
 	pthread_mutex_unlock(&live->lock);
 }
 
-static int change_ranges(struct live *live, const struct darknet *darknet)
+static int change_terms(struct live *live, const struct live_terms *terms)
 {
+	bool has_other_ranges = terms->darknet != live->terms.darknet;
 	int rc;
 
 	pthread_mutex_lock(&live->lock);
-	live->darknet = darknet;
+	live->terms = *terms;
 	pthread_mutex_unlock(&live->lock);
 	rc = change_generation(live, now_ns());
-	entry_closer_set_darknet(live->closer, darknet);
+	if (has_other_ranges)
+		entry_closer_set_darknet(live->closer, terms->darknet);
 	end_change(live);
 	return rc;
 }
@@ -450,17 +462,20 @@ static int begin_boot(struct live *live)
 {
 	uint64_t now = now_ns();
 	int64_t boot = (int64_t)(now / 1000000);
-	int rc = change_generation(live, live->alive_ns);
+	int rc = 0;
 
 	if (boot <= live->boot)
 		boot = live->boot + 1; /* a boot's number is used once */
+	if (live->terms.store != NULL)
+		rc = open_store_set_boot(live->terms.store, boot);
+	if (rc == 0)
+		rc = change_generation(live, live->alive_ns);
 	live->boot = boot;
 	live->started_ns = live->covered_ns = live->alive_ns = now;
 	live->closed = now / WINDOW_NS;
 	if (rc == 0)
 		rc = entry_closer_set_boot(live->closer, boot);
-	if (rc == 0 && live->store != NULL)
-		rc = open_store_set_boot(live->store, boot);
+	open_store_end_former(live->terms.store);
 	end_change(live);
 	return rc;
 }
@@ -490,18 +505,17 @@ static int turn(struct live *live, uint64_t *next)
 	}
 	live->alive_ns = now_ns();
 	over = (live->alive_ns - late_ns) / WINDOW_NS; /* minutes before this one are over */
-	open_store_note(live->store, live->covered_ns, live->alive_ns);
-	if (rc == 0 && over > *next) {
-		rc = ask_workers(live, REQUEST_CLOSE, over - 1);
-		*next = over;
+	note_progress(live);
+	for (; rc == 0 && *next < over; (*next)++) { /* several after a standstill */
+		rc = ask_workers(live, REQUEST_CLOSE, *next);
 		if (rc == 0)
-			rc = close_handed(live, over * WINDOW_NS, over - 1);
+			rc = close_handed(live, (*next + 1) * WINDOW_NS, *next);
 	}
 	if (rc == 0) {
-		const struct darknet *darknet = live->owner->tick(live->owner->context);
+		const struct live_terms terms = live->owner->tick(live->owner->context);
 
-		if (darknet != live->darknet)
-			rc = change_ranges(live, darknet);
+		if (terms.darknet != live->terms.darknet || terms.store != live->terms.store)
+			rc = change_terms(live, &terms);
 	}
 	return rc;
 }
@@ -642,8 +656,7 @@ int live_run(const struct config *config, const struct worker_options *worker,
 		.config = config,
 		.closer = closer,
 		.owner = owner,
-		.darknet = worker->darknet,
-		.store = worker->store,
+		.terms = { worker->darknet, worker->store },
 		.boot = entry_closer_boot(closer),
 		.interface_count = config_list(config, OPT_SENSOR_INTERFACE)->count,
 		.snap_bytes = (uint32_t)config_u64(config, OPT_SENSOR_SNAP_BYTES),

@@ -14,12 +14,17 @@
 #include "sensor/entry.h"
 #include "sensor/worker.h"
 
+/** What capture goes by. All of it must stay until the run ends and all entries are gone. */
+struct live_terms {
+	const struct darknet *darknet;
+	struct open_store *store; /* where open minutes outlive the process; NULL: nowhere */
+};
+
 /** What the run asks its owner, from the thread that closes minutes. */
 struct live_owner {
 	const atomic_bool *stop; /* becomes true when capture is to end */
-	/* Ten times a second. Returns the dark ranges that hold from now on, which must stay until
-	 * the run ends and all entries are gone. */
-	const struct darknet *(*tick)(void *context);
+	/* Ten times a second: the terms from now on. */
+	struct live_terms (*tick)(void *context);
 	void *context;
 };
 
@@ -28,7 +33,7 @@ struct live_owner {
  * seconds it was really observed.
  *
  * When an interface goes away capture ends, and what was captured until then is closed. When the
- * dark ranges change, what is open is closed as a part with the former ones.
+ * terms change, what is open is closed as a part with the former ones.
  *
  * @param has_captured  set to true once capture has begun: the sink is to be finished
  * @return 0, FAIL_USAGE, or a negative code with `msg` saying what to do

@@ -42,6 +42,8 @@ struct sensor {
 	struct entry_closer *closer;
 	struct origin origin;
 	uint32_t partitions;
+	struct open_store *store; /* live: where the open minute outlives the process */
+	bool has_looked_for_store;
 	struct capture_merge *merge; /* of a replay, while it runs */
 	struct summary *summary;
 };
@@ -290,12 +292,17 @@ static int run_replay(struct sensor *sensor, struct message *msg)
 	int rc;
 
 	rc = capture_merge_open(&sensor->merge, (const char *const *)files->items, files->count,
-		config_text(sensor->config, OPT_SENSOR_FILTER), msg);
+		config_text(sensor->config, OPT_SENSOR_FILTER), &signals_stop, msg);
 	if (rc != 0)
 		return rc;
 	rc = replay_run(&options, sensor->merge, sensor->closer, &sensor->summary);
 	if (rc == 0)
 		rc = finish_replay(sensor, msg);
+	if (rc == FAIL_STOPPED && wants_kafka(sensor->config)) {
+		int failure = sink_kafka_failure(sensor->sink, msg);
+
+		rc = failure != 0 ? failure : rc;
+	}
 	capture_merge_close(sensor->merge);
 	sensor->merge = NULL;
 	return rc;
@@ -334,19 +341,9 @@ static void learn_partitions(struct sensor *sensor)
 		sensor->partitions = partitions;
 }
 
-static const struct darknet *on_tick(void *context)
-{
-	struct sensor *sensor = context;
-
-	entry_closer_statistics(sensor->closer);
-	learn_partitions(sensor);
-	if (signals_take_reload())
-		reload(sensor);
-	return sensor->darknet;
-}
-
-/* Where the open minute outlives the process, once what the last one left is closed. */
-static int open_minutes(struct sensor *sensor, struct open_store **out, struct message *msg)
+/* Where the open minute outlives the process, once what the last one left is closed: as soon as
+ * nobody else has the spool. */
+static int open_minutes(struct sensor *sensor, struct message *msg)
 {
 	char path[PATH_BYTES];
 	struct recover_options options = {
@@ -359,20 +356,35 @@ static int open_minutes(struct sensor *sensor, struct open_store **out, struct m
 	struct message why = { "" };
 	int rc;
 
-	*out = NULL;
-	if (!wants_kafka(sensor->config) || !sink_kafka_has_spool(sensor->sink))
+	if (sensor->has_looked_for_store || !wants_kafka(sensor->config) ||
+		!sink_kafka_has_spool(sensor->sink))
 		return 0;
+	sensor->has_looked_for_store = true;
 	snprintf(path, sizeof(path), "%s/%s/open", config_text(sensor->config, OPT_SENSOR_STATE),
 		sensor->origin.sensor);
 	rc = recover_minutes(&options, msg);
 	if (rc != 0)
 		return rc;
-	rc = open_store_create(out, path, sensor->origin.boot, &why);
+	rc = open_store_create(&sensor->store, path, entry_closer_boot(sensor->closer), &why);
 	if (rc != 0)
 		log_error(
 			"the open minute is in memory only and dies with the process error=\"%s\"",
 			why.text);
 	return rc == -ENOMEM ? rc : 0;
+}
+
+static struct live_terms on_tick(void *context)
+{
+	struct sensor *sensor = context;
+	struct message msg = { "" };
+
+	entry_closer_statistics(sensor->closer);
+	learn_partitions(sensor);
+	if (open_minutes(sensor, &msg) != 0)
+		log_error("what a former process left cannot be closed error=\"%s\"", msg.text);
+	if (signals_take_reload())
+		reload(sensor);
+	return (struct live_terms){ sensor->darknet, sensor->store };
 }
 
 static int run_live(struct sensor *sensor, struct message *msg)
@@ -382,14 +394,16 @@ static int run_live(struct sensor *sensor, struct message *msg)
 	struct message late = { 0 };
 	bool has_captured;
 	int finished = 0;
-	int rc = open_minutes(sensor, &worker.store, msg);
+	int rc = open_minutes(sensor, msg);
 
 	if (rc != 0)
 		return rc;
+	worker.store = sensor->store;
 	rc = live_run(sensor->config, &worker, sensor->closer, &owner, &has_captured, msg);
 	if (has_captured) /* also when an interface went away: what was captured is sent */
 		finished = sensor->sink->finish(sensor->sink, &late);
-	open_store_destroy(worker.store);
+	open_store_destroy(sensor->store);
+	sensor->store = NULL;
 	if (rc == 0)
 		*msg = late;
 	return rc != 0 ? rc : finished;

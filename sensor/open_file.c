@@ -22,6 +22,7 @@ struct open_store {
 	atomic_uint next; /* number of the next file */
 	struct open_status *status;
 	char status_name[NAME_BYTES];
+	char former_name[NAME_BYTES]; /* status of the former boot; "" none */
 };
 
 struct map {
@@ -96,27 +97,37 @@ int open_store_create(
 	return 0;
 }
 
-static void end_status(struct open_store *store)
+static void unmap_status(struct open_store *store)
 {
-	if (store->status == NULL)
-		return;
-	(void)munmap(store->status, PAGE_BYTES);
-	(void)unlinkat(store->directory_fd, store->status_name, 0);
+	if (store->status != NULL)
+		(void)munmap(store->status, PAGE_BYTES);
 	store->status = NULL;
 }
 
 int open_store_set_boot(struct open_store *store, int64_t boot)
 {
-	end_status(store);
+	unmap_status(store);
+	snprintf(store->former_name, sizeof(store->former_name), "%s", store->status_name);
 	store->boot = boot;
 	return map_status(store);
+}
+
+void open_store_end_former(struct open_store *store)
+{
+	if (store == NULL || store->former_name[0] == '\0')
+		return;
+	(void)unlinkat(store->directory_fd, store->former_name, 0);
+	store->former_name[0] = '\0';
 }
 
 void open_store_destroy(struct open_store *store)
 {
 	if (store == NULL)
 		return;
-	end_status(store);
+	open_store_end_former(store);
+	if (store->status != NULL)
+		(void)unlinkat(store->directory_fd, store->status_name, 0);
+	unmap_status(store);
 	if (store->directory_fd >= 0)
 		close(store->directory_fd);
 	free(store);
@@ -127,12 +138,13 @@ int64_t open_store_boot(const struct open_store *store)
 	return store->boot;
 }
 
-void open_store_note(struct open_store *store, uint64_t covered_ns, uint64_t alive_ns)
+void open_store_note(struct open_store *store, const struct open_status *status)
 {
 	if (store == NULL || store->status == NULL)
 		return;
-	store->status->covered_ns = covered_ns;
-	store->status->alive_ns = alive_ns;
+	store->status->covered_ns = status->covered_ns;
+	store->status->alive_ns = status->alive_ns;
+	store->status->parts = status->parts;
 }
 
 /* ---- files ---- */

@@ -24,6 +24,7 @@ struct open_status {
 	int64_t boot;
 	uint64_t covered_ns; /* end of the last capture interval that was closed */
 	uint64_t alive_ns;   /* the process captured until then */
+	uint32_t parts;	     /* number that no part of any minute has had yet */
 };
 
 #define OPEN_STATUS_MAGIC UINT64_C(0x3154415453534f48) /* "HOSSTAT1" */
@@ -37,13 +38,16 @@ int open_store_create(struct open_store **out, const char *directory, int64_t bo
 /** Everything was closed: the status goes too. Accepts NULL. */
 void open_store_destroy(struct open_store *store);
 
-/** Files from here on are of another boot; all of the former one are closed. @return 0 or -errno */
+/** Files from here on are of another boot. The former one's status stays for its open files. */
 int open_store_set_boot(struct open_store *store, int64_t boot) MUST_CHECK;
+
+/** All files of the former boot are closed: its status goes. Accepts NULL. */
+void open_store_end_former(struct open_store *store);
 
 int64_t open_store_boot(const struct open_store *store);
 
-/** Notes how far capture has got. Accepts NULL. */
-void open_store_note(struct open_store *store, uint64_t covered_ns, uint64_t alive_ns);
+/** Notes how far capture has got, all but magic and boot. Accepts NULL. */
+void open_store_note(struct open_store *store, const struct open_status *status);
 
 struct open_file;
 

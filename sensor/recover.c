@@ -123,17 +123,20 @@ static struct entry_interval interval_of(
 	const struct window *window = left->window;
 	const struct window_close *close = &window->close;
 	uint64_t start_ns = window->minute * WINDOW_NS;
-	uint64_t alive_ns = status_of(recovery, left->boot).alive_ns;
+	const struct open_status status = status_of(recovery, left->boot);
+	uint64_t alive_ns = status.alive_ns;
 	struct entry_interval interval = {
 		.from_ns = close->from_ns,
 		.to_ns = close->to_ns,
 		.closed_through = close->closed_through,
 		.is_final = close->is_final,
 		.close_id = close->id,
+		.first_part = close->first_part,
 	};
 
 	if (close->is_closing)
 		return interval;
+	interval.first_part = status.covered_ns > start_ns ? status.parts : 0;
 	interval.from_ns = covered_ns > start_ns ? covered_ns : start_ns;
 	interval.to_ns = alive_ns < start_ns + WINDOW_NS ? alive_ns : start_ns + WINDOW_NS;
 	if (window->ledger.counted > 0 && interval.to_ns <= window->ledger.last_ns)

@@ -18,6 +18,7 @@
 
 #include "schemas/base/log.h"
 #include "schemas/base/timing.h"
+#include "sensor/entry_gap.h"
 #include "sensor/ledger_json.h"
 
 #define INIT_TIMEOUT_MS	  30000 /* a replay waits so long for a broker at the start */
@@ -32,7 +33,6 @@ struct sender {
 	struct cursor cursor; /* as committed last */
 	char instance[INSTANCE_TEXT_BYTES];
 	int64_t next_number; /* of the entry to be sent next */
-	int64_t boot;	     /* live: of the last entry; 0 before the first one */
 	uint64_t sent, skipped;
 	bool needs_another_pass;
 	struct buffer scratch;
@@ -178,7 +178,7 @@ static int plan_replay(
 	}
 	snprintf(cursor->settings, sizeof(cursor->settings), "%s", sender->options.settings);
 	sender->next_number = cursor->run_first_entry;
-	sender->origin.boot = cursor->run;
+	sender->origin.boot = cursor->boot = cursor->run;
 	if (cursor->run > 0)
 		snprintf(again, sizeof(again), ".again%lld", (long long)cursor->run);
 	snprintf(sender->origin.timeline, sizeof(sender->origin.timeline), "%.*s%s",
@@ -197,7 +197,6 @@ static int plan(
 	else
 		rc = plan_replay(sender, timeline, cursor, msg);
 	snprintf(cursor->instance, sizeof(cursor->instance), "%s", sender->instance);
-	cursor->boot = sender->origin.boot;
 	return rc;
 }
 
@@ -361,16 +360,20 @@ static enum kafka_outcome send_ledger(struct sender *sender, const struct entry 
 	return kafka_send(sender->producer, &message);
 }
 
-/* The cursor behind the last of the entries. */
-static struct cursor cursor_after(const struct sender *sender, const struct entry *first)
+/* The cursor behind the last of the entries, which then name their gaps. */
+static struct cursor cursor_after(const struct sender *sender, struct entry *first)
 {
 	struct cursor cursor = sender->cursor;
+	struct capture_extent extent = { cursor.boot, cursor.interval_to_ns };
+
+	if (sender->options.is_live)
+		entry_name_gaps(first, &extent);
+	cursor.boot = extent.boot;
+	cursor.interval_to_ns = extent.covered_ns;
 
 	cursor.entry = sender->next_number - 1;
 	for (const struct entry *entry = first; entry != NULL; entry = entry->next) {
 		cursor.entry++;
-		if (entry->ledger.interval_to_ns > cursor.interval_to_ns)
-			cursor.interval_to_ns = entry->ledger.interval_to_ns;
 		if (entry->spool_sequence != 0) {
 			snprintf(
 				cursor.spool, sizeof(cursor.spool), "%s", sender->options.spool_id);
@@ -405,25 +408,6 @@ static enum kafka_outcome send_transaction(
 	if (outcome == KAFKA_DONE)
 		outcome = send_cursor(sender, cursor);
 	return outcome == KAFKA_DONE ? kafka_commit(sender->producer) : outcome;
-}
-
-/* A boot's first entry names what nobody captured since the boot before. */
-static void name_gaps(struct sender *sender, struct entry *first)
-{
-	int64_t covered_ns = sender->cursor.interval_to_ns;
-
-	for (struct entry *entry = first; entry != NULL; entry = entry->next) {
-		struct marker_record *ledger = &entry->ledger;
-
-		if (entry->origin.boot != sender->boot && covered_ns != 0 &&
-			ledger->interval_from_ns > covered_ns) {
-			ledger->gap_from_ns = covered_ns;
-			ledger->gap_to_ns = ledger->interval_from_ns;
-		}
-		sender->boot = entry->origin.boot;
-		if (ledger->interval_to_ns > covered_ns)
-			covered_ns = ledger->interval_to_ns;
-	}
 }
 
 /* The number of partitions never changes: flows would lie where nobody looks for them. */
@@ -471,8 +455,6 @@ int sender_send(struct sender *sender, struct entry *first, struct message *msg)
 	}
 	if (first == NULL)
 		return 0;
-	if (sender->options.is_live)
-		name_gaps(sender, first);
 	cursor = cursor_after(sender, first);
 	for (;;) {
 		int rc = settle_partitions(sender, msg);

@@ -23,6 +23,7 @@
 #define LIVE_TRY_MS	   3000	 /* live: one question whether a broker is there */
 #define LIVE_DRAIN_S	   10	 /* SIGTERM to exit is 15 s; capture needs its share */
 #define CLOSE_WAIT_MS	   4000	 /* for the sending thread to see that it is to end */
+#define SPOOL_WAIT_S	   90	 /* a fenced sensor sees it at its next minute, then drains */
 #define WAITING_SAID_S	   60	 /* how often a log tells that it still waits */
 #define REPLAY_QUEUE_BYTES (64u << 20)
 #define TRANSACTION_ENTRIES                                                                        \
@@ -38,18 +39,20 @@ struct kafka_sink {
 	bool is_live;
 	char spool_path[PATH_BYTES]; /* "" none is wanted */
 	uint64_t spool_bytes_max;
-	const atomic_bool *stop;
+	atomic_bool *stop; /* of the run: also set when sending has failed */
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	/* any thread, atomic */
 	atomic_uint partitions; /* of the flows topic; 0 not yet known */
 	atomic_bool gives_up;	/* the sending thread is to end although not all is sent */
+	atomic_bool has_spool;
 	/* under the lock */
 	bool is_started;
 	struct send_queue *queue;
-	bool has_spool;
-	bool spool_is_missed; /* and it was said */
+	bool spool_is_missed;	  /* and it was said */
+	bool spool_is_held;	  /* by another process */
+	int64_t spool_wait_end_s; /* nothing is sent before it is free, or until then */
 	char spool_id[SPOOL_ID_BYTES];
 	struct cursor cursor; /* as the sending thread found it */
 	bool is_connected;
@@ -101,18 +104,30 @@ static void wait_a_little(struct kafka_sink *kafka)
 	pthread_cond_timedwait(&kafka->changed, &kafka->lock, &until);
 }
 
+/* Under the lock; the first failure is the one that is told. It ends the run. */
+static int fail(struct kafka_sink *kafka, int rc, const struct message *msg)
+{
+	if (kafka->rc == 0) {
+		kafka->rc = rc;
+		kafka->msg = *msg;
+		*kafka->stop = true;
+	}
+	return kafka->rc;
+}
+
 static int fail_stalled(struct kafka_sink *kafka)
 {
-	kafka->rc = FAIL_REMOTE;
-	message_set(&kafka->msg, "kafka took nothing for %d s; run the same command again to go on",
+	struct message msg;
+
+	message_set(&msg, "kafka took nothing for %d s; run the same command again to go on",
 		STALL_LIMIT_S);
-	return kafka->rc;
+	return fail(kafka, FAIL_REMOTE, &msg);
 }
 
 /* A replay waits until the queue takes the entry. */
 static int wait_for_room(struct kafka_sink *kafka, const struct entry *entry)
 {
-	while (kafka->rc == 0 && !kafka->is_live && !send_queue_has_room(kafka->queue, entry)) {
+	while (kafka->rc == 0 && !send_queue_has_room(kafka->queue, entry)) {
 		if (*kafka->stop)
 			return FAIL_STOPPED;
 		if (has_stalled(kafka))
@@ -145,8 +160,10 @@ static int open_spool(struct kafka_sink *kafka)
 		if (!kafka->spool_is_missed)
 			log_error("no spool, minutes wait in memory error=\"%s\"", msg.text);
 		kafka->spool_is_missed = true;
+		kafka->spool_is_held = rc == FAIL_FENCED;
 		return rc == -ENOMEM ? rc : 0;
 	}
+	kafka->spool_is_held = false;
 	if (kafka->spool_is_missed)
 		log_info("the spool is there now");
 	snprintf(kafka->spool_id, sizeof(kafka->spool_id), "%s", spool_id(spool));
@@ -159,14 +176,16 @@ static int open_spool(struct kafka_sink *kafka)
 	return reconcile(kafka);
 }
 
+/* Live, also what is closed after sending has failed is taken: the next process sends it. */
 static int kafka_take(struct sink *sink, struct entry *entry, struct message *msg)
 {
 	struct kafka_sink *kafka = (struct kafka_sink *)sink;
-	int rc;
+	int rc = 0;
 
 	pthread_mutex_lock(&kafka->lock);
-	rc = wait_for_room(kafka, entry);
-	if (rc == 0 && kafka->is_live && !kafka->has_spool)
+	if (!kafka->is_live)
+		rc = wait_for_room(kafka, entry);
+	else if (!kafka->has_spool)
 		rc = open_spool(kafka);
 	if (rc == 0) {
 		if (send_queue_is_empty(kafka->queue) && !kafka->is_sending)
@@ -189,15 +208,6 @@ static void destroy_batch(struct entry *entry)
 		entry_destroy(entry);
 		entry = next;
 	}
-}
-
-/* Under the lock; the first failure is the one that is told. */
-static void fail(struct kafka_sink *kafka, int rc, const struct message *msg)
-{
-	if (kafka->rc != 0)
-		return;
-	kafka->rc = rc;
-	kafka->msg = *msg;
 }
 
 static void say_waiting(int64_t *said_s, const struct message *msg)
@@ -252,6 +262,7 @@ static int note_connected(struct kafka_sink *kafka)
 	pthread_mutex_lock(&kafka->lock);
 	kafka->cursor = *sender_cursor(kafka->sender);
 	kafka->is_connected = true;
+	kafka->spool_wait_end_s = timing_now_s() + SPOOL_WAIT_S;
 	rc = reconcile(kafka);
 	if (rc == 0 && !send_queue_is_empty(kafka->queue))
 		log_info("sending what waits entries=%zu", send_queue_count(kafka->queue));
@@ -280,6 +291,32 @@ static int send_next(struct kafka_sink *kafka, struct message *msg)
 	return rc;
 }
 
+/* What a fenced sensor of this name leaves in the spool comes first: else the log would name a gap
+ * where there is none. */
+static bool waits_for_spool(const struct kafka_sink *kafka)
+{
+	return kafka->spool_is_held && !kafka->is_ending &&
+	       timing_now_s() < kafka->spool_wait_end_s;
+}
+
+/* One step of the sending thread, under the lock. */
+static int send_or_wait(struct kafka_sink *kafka, struct message *msg)
+{
+	int rc;
+
+	if (waits_for_spool(kafka)) {
+		wait_a_little(kafka);
+		return waits_for_spool(kafka) ? open_spool(kafka) : 0;
+	}
+	if (send_queue_is_empty(kafka->queue)) {
+		pthread_cond_wait(&kafka->changed, &kafka->lock);
+		return 0;
+	}
+	rc = send_next(kafka, msg);
+	pthread_cond_broadcast(&kafka->changed);
+	return rc;
+}
+
 static void *send_entries(void *context)
 {
 	struct kafka_sink *kafka = context;
@@ -289,23 +326,13 @@ static void *send_entries(void *context)
 	if (rc == 0 && kafka->is_live)
 		rc = note_connected(kafka);
 	pthread_mutex_lock(&kafka->lock);
+	while (rc == 0 && kafka->rc == 0 &&
+		!(kafka->is_ending && send_queue_is_empty(kafka->queue)))
+		rc = send_or_wait(kafka, &msg);
+	if (rc == 0 && kafka->rc == 0 && !kafka->stays_open)
+		rc = sender_finish(kafka->sender, &msg);
 	if (rc != 0)
 		fail(kafka, rc, &msg);
-	while (kafka->rc == 0 && !(kafka->is_ending && send_queue_is_empty(kafka->queue))) {
-		if (send_queue_is_empty(kafka->queue)) {
-			pthread_cond_wait(&kafka->changed, &kafka->lock);
-			continue;
-		}
-		rc = send_next(kafka, &msg);
-		if (rc != 0)
-			fail(kafka, rc, &msg);
-		pthread_cond_broadcast(&kafka->changed);
-	}
-	if (kafka->rc == 0 && !kafka->stays_open) {
-		rc = sender_finish(kafka->sender, &msg);
-		if (rc != 0)
-			fail(kafka, rc, &msg);
-	}
 	kafka->is_started = false; /* the thread is about to end */
 	pthread_cond_broadcast(&kafka->changed);
 	pthread_mutex_unlock(&kafka->lock);
@@ -418,7 +445,7 @@ static int connect_replay(
 }
 
 static struct kafka_sink *make_sink(
-	const struct config *config, const atomic_bool *stop, const struct origin *origin)
+	const struct config *config, atomic_bool *stop, const struct origin *origin)
 {
 	struct kafka_sink *kafka = calloc(1, sizeof(*kafka));
 	struct sender_options *options;
@@ -461,7 +488,7 @@ static int make_queue(struct kafka_sink *kafka, const struct config *config)
 	return open_spool(kafka);
 }
 
-int sink_kafka_open(struct sink **out, const struct config *config, const atomic_bool *stop,
+int sink_kafka_open(struct sink **out, const struct config *config, atomic_bool *stop,
 	struct origin *origin, uint32_t *partitions, struct message *msg)
 {
 	struct kafka_sink *kafka = make_sink(config, stop, origin);
@@ -494,8 +521,20 @@ uint32_t sink_kafka_partitions(const struct sink *sink)
 
 bool sink_kafka_has_spool(const struct sink *sink)
 {
-	return ((const struct kafka_sink *)sink)
-		->has_spool; /* changes in the closer's thread only */
+	return ((const struct kafka_sink *)sink)->has_spool;
+}
+
+int sink_kafka_failure(struct sink *sink, struct message *msg)
+{
+	struct kafka_sink *kafka = (struct kafka_sink *)sink;
+	int rc;
+
+	pthread_mutex_lock(&kafka->lock);
+	rc = kafka->rc;
+	if (rc != 0)
+		*msg = kafka->msg;
+	pthread_mutex_unlock(&kafka->lock);
+	return rc;
 }
 
 void sink_kafka_stay_open(struct sink *sink)

@@ -29,10 +29,11 @@ int sink_kafka_origin(
  * is 1, sink_kafka_partitions tells the topic's number later, and entries with another number are
  * dealt out anew before they are sent.
  *
+ * @param stop  when it becomes true a replay gives up waiting; set when sending has failed
  * @return 0, FAIL_CONFIG (settings that librdkafka refuses); replays also FAIL_REMOTE, FAIL_FORMAT
  *         (other shaping settings than this replay began with)
  */
-int sink_kafka_open(struct sink **out, const struct config *config, const atomic_bool *stop,
+int sink_kafka_open(struct sink **out, const struct config *config, atomic_bool *stop,
 	struct origin *origin, uint32_t *partitions, struct message *msg) MUST_CHECK;
 
 /** Partitions of the flows topic; 0 while no broker has answered yet. */
@@ -40,6 +41,9 @@ uint32_t sink_kafka_partitions(const struct sink *sink);
 
 /** True when what is taken outlives the process: a spool is there. */
 bool sink_kafka_has_spool(const struct sink *sink);
+
+/** Why sending has failed, with `msg`; 0 as long as it has not. */
+int sink_kafka_failure(struct sink *sink, struct message *msg) MUST_CHECK;
 
 /**
  * A replay whose input broke off: finishing sends what was taken and does not call the replay

@@ -47,6 +47,7 @@ struct window_close {
 	uint64_t from_ns;
 	uint64_t to_ns;
 	uint64_t closed_through;
+	uint32_t first_part; /* of the minute */
 };
 
 struct window {

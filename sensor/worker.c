@@ -93,10 +93,12 @@ void worker_destroy(struct worker *worker)
 	free(worker);
 }
 
-void worker_set_darknet(struct worker *worker, const struct darknet *darknet)
+void worker_set_terms(
+	struct worker *worker, const struct darknet *darknet, struct open_store *store)
 {
 	assert(worker->windows.count == 0); /* they count by range */
 	worker->options.darknet = darknet;
+	worker->options.store = store;
 }
 
 struct window_set *worker_windows(struct worker *worker)

@@ -39,8 +39,13 @@ void worker_destroy(struct worker *worker);
  */
 int worker_process(struct worker *worker, const struct frame *frames, size_t count) MUST_CHECK;
 
-/** Packets from here on go by these dark ranges. No window may be open. */
-void worker_set_darknet(struct worker *worker, const struct darknet *darknet);
+/**
+ * Packets from here on go by these dark ranges, into windows of this store. No window may be open.
+ *
+ * @param store  NULL: in memory
+ */
+void worker_set_terms(
+	struct worker *worker, const struct darknet *darknet, struct open_store *store);
 
 struct window_set *worker_windows(struct worker *worker);
 struct summary *worker_summary(struct worker *worker);

@@ -23,6 +23,7 @@
 #define BOOT	    INT64_C(1767571200000)
 #define DARK	    "198.51.100.0/24", "!198.51.100.9", "2001:db8::/32"
 #define ENTRIES_MAX 16
+#define PARTS	    3 /* of the minute were closed before */
 
 static char directory[256];
 
@@ -193,7 +194,8 @@ static void close_minute(
 	struct entry_interval interval = { .from_ns = MINUTE * WINDOW_NS + 500,
 		.to_ns = MINUTE * WINDOW_NS + 40000000000,
 		.closed_through = MINUTE - 1,
-		.close_id = 77 };
+		.close_id = 77,
+		.first_part = PARTS };
 	struct entry_closer *closer;
 
 	assert_int_equal(entry_closer_create(&closer, &options), 0);
@@ -230,7 +232,10 @@ static void count_and_die(void *context)
 		windows[w] = make_window(&counter, MINUTE);
 	for (uint32_t i = 0; i < PACKETS; i++)
 		count(&counter, windows[i % 2], i);
-	open_store_note(counter.store, MINUTE * WINDOW_NS + 500, MINUTE * WINDOW_NS + 40000000000);
+	open_store_note(
+		counter.store, &(struct open_status){ .covered_ns = MINUTE * WINDOW_NS + 500,
+				       .alive_ns = MINUTE * WINDOW_NS + 40000000000,
+				       .parts = PARTS });
 	if (closed != NULL)
 		close_minute(&counter, windows, 2, closed);
 }

@@ -412,11 +412,32 @@ static int worker_failure(const struct live *live)
 	return 0;
 }
 
+/* Closes a minute, also when it had no packets: each moment belongs to a part's interval. */
+static int close_minute(struct live *live, uint64_t minute, uint64_t through)
+{
+	int rc = ask_workers(live, REQUEST_CLOSE, minute);
+
+	return rc == 0 ? close_handed(live, (minute + 1) * WINDOW_NS, through) : rc;
+}
+
+/* Closes the minutes before the one that is to be cut at `until_ns`. */
+static int close_before(struct live *live, uint64_t until_ns, uint64_t through)
+{
+	int rc = 0;
+
+	for (uint64_t minute = live->covered_ns / WINDOW_NS;
+		rc == 0 && minute < until_ns / WINDOW_NS; minute++)
+		rc = close_minute(live, minute, through);
+	return rc;
+}
+
 /* What is open becomes a part of its minute, observed until `until_ns`; another generation begins. */
 static int change_generation(struct live *live, uint64_t until_ns)
 {
-	int rc;
+	int rc = close_before(live, until_ns, live->closed - 1);
 
+	if (rc != 0)
+		return rc;
 	pthread_mutex_lock(&live->lock);
 	live->generation++;
 	live->is_changing = true;
@@ -506,11 +527,8 @@ static int turn(struct live *live, uint64_t *next)
 	live->alive_ns = now_ns();
 	over = (live->alive_ns - late_ns) / WINDOW_NS; /* minutes before this one are over */
 	note_progress(live);
-	for (; rc == 0 && *next < over; (*next)++) { /* several after a standstill */
-		rc = ask_workers(live, REQUEST_CLOSE, *next);
-		if (rc == 0)
-			rc = close_handed(live, (*next + 1) * WINDOW_NS, *next);
-	}
+	for (; rc == 0 && *next < over; (*next)++) /* several after a standstill */
+		rc = close_minute(live, *next, *next);
 	if (rc == 0) {
 		const struct live_terms terms = live->owner->tick(live->owner->context);
 
@@ -544,8 +562,10 @@ static int finish(struct live *live)
 {
 	uint64_t until_ns = now_ns();
 	uint64_t minute = until_ns / WINDOW_NS;
-	int rc = ask_workers(live, REQUEST_STOP, minute);
+	int rc = close_before(live, until_ns, minute - 1);
 
+	if (rc == 0)
+		rc = ask_workers(live, REQUEST_STOP, minute);
 	return rc == 0 ? close_handed(live, until_ns, minute) : rc;
 }
 

@@ -25,6 +25,9 @@
 #define CURSOR_TIMEOUT_MS 60000 /* others' open transactions end within the transaction timeout */
 #define TOPIC_TIMEOUT_MS  5000
 #define RETRY_PAUSE_MS	  500
+/* Whoever is fenced waits longer than a beginner between two tries (introduce): else two would
+ * fence each other before the newer one has its id in the cursor. */
+#define FENCED_PAUSE_MS 4000
 
 struct sender {
 	struct sender_options options;
@@ -101,15 +104,24 @@ static enum kafka_outcome commit_cursor(struct sender *sender, const struct curs
 	return outcome == KAFKA_DONE ? kafka_commit(sender->producer) : outcome;
 }
 
-/* Another producer in place of one that is used up. A foreign id in the cursor ends us. */
+static void pause_unless_stopped(const struct sender *sender, int64_t pause_ms)
+{
+	int64_t deadline_ms = timing_now_ms() + pause_ms;
+
+	while (!must_stop(sender) && timing_now_ms() < deadline_ms)
+		timing_pause_ms(100);
+}
+
+/* Another producer in place of one that is used up. A foreign id in the cursor ends us. Fenced and
+ * timed out look alike (kafka_producer.c). */
 static int start_anew(struct sender *sender, struct message *msg)
 {
+	log_info("starting anew with another producer reason=\"%s\"",
+		kafka_producer_error(sender->producer));
+	pause_unless_stopped(sender, FENCED_PAUSE_MS);
 	for (;;) {
-		int rc;
+		int rc = connect_producer(sender, msg);
 
-		log_info("starting anew with another producer reason=\"%s\"",
-			kafka_producer_error(sender->producer));
-		rc = connect_producer(sender, msg);
 		if (rc == FAIL_CONFIG || rc == -ENOMEM)
 			return rc;
 		if (rc == 0 && strcmp(sender->cursor.instance, sender->instance) == 0)

@@ -334,6 +334,7 @@ static void print_losses(struct buffer *out, const struct total *total)
 {
 	number(out, "  loss          ", book(total, "kernel_drops"), " kernel drops, ");
 	number(out, "", book(total, "interface_drops"), " interface drops, ");
+	number(out, "", book(total, "misdated"), " misdated, ");
 	number(out, "", book(total, "overflow"), " in overflow, ");
 	number(out, "", book(total, "lost_packets"), " lost packets in ");
 	number(out, "", book(total, "lost_flows"), " flows of ");

@@ -64,6 +64,7 @@ static void csv_books(const struct report *report, struct buffer *out)
 	csv_book(out, "address_ms", (int64_t)report->address_ms);
 	csv_book(out, "kernel_drops", books->kernel_drops);
 	csv_book(out, "interface_drops", books->interface_drops);
+	csv_book(out, "misdated", books->misdated);
 	csv_book(out, "overflow", books->overflow);
 	csv_book(out, "lost_packets", books->lost_packets);
 }

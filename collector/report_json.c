@@ -40,6 +40,7 @@ static void json_base(const struct report *report, struct buffer *out)
 		json_member_null(out, "packets_per_address_day");
 	json_member_int(out, "kernel_drops", books->kernel_drops);
 	json_member_int(out, "interface_drops", books->interface_drops);
+	json_member_int(out, "misdated", books->misdated);
 	json_member_int(out, "overflow", books->overflow);
 	json_member_int(out, "sketch_overflow", books->sketch_overflow);
 	json_member_int(out, "lost_entries", books->lost_entries);

@@ -203,6 +203,9 @@ static void loss_line(const struct report *report, struct buffer *out)
 		"%" PRId64 " kernel drops, %" PRId64 " interface drops, %" PRId64
 		" packets lost, %" PRId64 " in overflow",
 		books->kernel_drops, books->interface_drops, books->lost_packets, books->overflow);
+	if (books->misdated > 0)
+		size += snprintf(text + size, sizeof(text) - (size_t)size,
+			", %" PRId64 " misdated frames", books->misdated);
 	if (report->poison > 0)
 		snprintf(text + size, sizeof(text) - (size_t)size,
 			", %" PRIu64 " unreadable messages", report->poison);

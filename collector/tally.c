@@ -428,7 +428,7 @@ static int64_t greatest(int64_t a, int64_t b)
 const struct tally_book tally_books[] = {
 	BOOK(frames), BOOK(non_ip), BOOK(malformed), BOOK(malformed_ip_version), BOOK(malformed_header_cut),
 	BOOK(malformed_header_length), BOOK(malformed_total_length), BOOK(not_dark), BOOK(counted), BOOK(wire_bytes),
-	BOOK(kernel_drops), BOOK(interface_drops), BOOK(overflow), BOOK(sketch_overflow), BOOK(lost_entries),
+	BOOK(kernel_drops), BOOK(interface_drops), BOOK(misdated), BOOK(overflow), BOOK(sketch_overflow), BOOK(lost_entries),
 	BOOK(lost_flows), BOOK(lost_packets), BOOK(dark_sender_packets),
 };
 #undef BOOK

@@ -93,6 +93,7 @@ static const struct avro_field marker_fields[] = {
 	ROW(marker_record, "last_ns",                 AVRO_NULLABLE, last_ns),
 	ROW(marker_record, "kernel_drops",            AVRO_I64,      kernel_drops),
 	ROW(marker_record, "interface_drops",         AVRO_I64,      interface_drops),
+	ROW(marker_record, "misdated",                AVRO_I64,      misdated),
 	ROW(marker_record, "overflow",                AVRO_I64,      overflow),
 	ROW(marker_record, "sketch_overflow",         AVRO_I64,      sketch_overflow),
 	ROW(marker_record, "lost_entries",            AVRO_I64,      lost_entries),
@@ -193,9 +194,10 @@ bool marker_is_plausible(const struct marker_record *marker)
 	       marker->malformed_total_length <= PACKETS_MAX && marker->not_dark <= PACKETS_MAX &&
 	       marker->counted <= PACKETS_MAX && marker->wire_bytes <= BYTES_MAX &&
 	       marker->kernel_drops <= PACKETS_MAX && marker->interface_drops <= PACKETS_MAX &&
-	       marker->overflow <= PACKETS_MAX && marker->sketch_overflow <= PACKETS_MAX &&
-	       marker->lost_entries <= PACKETS_MAX && marker->lost_flows <= PACKETS_MAX &&
-	       marker->lost_packets <= PACKETS_MAX && marker->dark_sender_packets <= PACKETS_MAX &&
+	       marker->misdated <= PACKETS_MAX && marker->overflow <= PACKETS_MAX &&
+	       marker->sketch_overflow <= PACKETS_MAX && marker->lost_entries <= PACKETS_MAX &&
+	       marker->lost_flows <= PACKETS_MAX && marker->lost_packets <= PACKETS_MAX &&
+	       marker->dark_sender_packets <= PACKETS_MAX &&
 	       marker->monitored_addresses <= (int64_t)UINT32_MAX + 1 &&
 	       marker->monitored_ipv6_prefixes <= UINT32_MAX;
 }

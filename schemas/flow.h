@@ -88,6 +88,7 @@ struct marker_record {
 	int64_t last_ns;
 	int64_t kernel_drops;
 	int64_t interface_drops;
+	int64_t misdated;
 	int64_t overflow;
 	int64_t sketch_overflow;
 	int64_t lost_entries;

@@ -337,6 +337,7 @@ static int fill_minute_books(const struct entry_closer *closer, struct entry *en
 	}
 	marker->kernel_drops = (int64_t)ledger->kernel_drops;
 	marker->interface_drops = (int64_t)ledger->interface_drops;
+	marker->misdated = (int64_t)ledger->misdated;
 	marker->sketch_overflow = (int64_t)closer->sketch_overflow;
 	rc = fill_ranges(closer, entry);
 	return rc != 0 ? rc : fill_senders(closer, entry);

@@ -71,6 +71,7 @@ void ledger_json(
 	nullable(out, "last_ns", ledger->last_ns);
 	json_member_int(out, "kernel_drops", ledger->kernel_drops);
 	json_member_int(out, "interface_drops", ledger->interface_drops);
+	json_member_int(out, "misdated", ledger->misdated);
 	json_member_int(out, "overflow", ledger->overflow);
 	json_member_int(out, "sketch_overflow", ledger->sketch_overflow);
 	json_member_int(out, "lost_entries", ledger->lost_entries);

@@ -20,12 +20,15 @@
 #include "schemas/base/log.h"
 #include "sensor/capture_live.h"
 
-#define INTERFACES_MAX	64
-#define GROUP_FRAMES	32
-#define READ_FRAMES	1024	  /* per turn, so that requests are seen in between */
-#define TICK_NS		100000000 /* how often the caller's thread looks at clock and stop flag */
-#define STEP_NS		INT64_C(1000000000)
-#define MINUTES_MAX	(WINDOWS_MAX + 2)
+#define INTERFACES_MAX 64
+#define GROUP_FRAMES   32
+#define READ_FRAMES    1024	 /* per turn, so that requests are seen in between */
+#define TICK_NS	       100000000 /* how often the caller's thread looks at clock and stop flag */
+#define STEP_NS	       INT64_C(1000000000)
+#define MINUTES_MAX    (WINDOWS_MAX + 2)
+/* A frame's own time is believed from so long before capture began until so far ahead of the clock;
+ * the same bound holds for the time of partitions. Older ones exist: a ring outlives a standstill. */
+#define MISDATED_NS	INT64_C(300000000000)
 #define DRAIN_READS_MAX 100000 /* at the end: a bound, a ring of 64 MiB needs about a thousand */
 
 enum request {
@@ -49,8 +52,9 @@ struct live_worker {
 	/* group being filled */
 	struct frame frames[GROUP_FRAMES];
 	size_t frame_count;
-	uint8_t *bytes; /* GROUP_FRAMES × snap_bytes */
-	atomic_int rc;	/* set by the worker, seen by the caller's thread */
+	uint64_t misdated; /* frames not yet in a ledger */
+	uint8_t *bytes;	   /* GROUP_FRAMES × snap_bytes */
+	atomic_int rc;	   /* set by the worker, seen by the caller's thread */
 	/* handed over, under live.lock */
 	struct window *handed[MINUTES_MAX * 4];
 	size_t handed_count;
@@ -73,7 +77,7 @@ struct live {
 	unsigned answers;
 	bool is_changing;	/* to another generation */
 	uint64_t close_through; /* minute */
-	uint64_t started_ns;
+	_Atomic uint64_t started_ns;
 	uint64_t closed;     /* number of the first minute that is not closed */
 	uint64_t covered_ns; /* end of the last capture interval */
 	uint64_t alive_ns;   /* the last look at the clock */
@@ -112,11 +116,29 @@ static void hand_over(struct live_worker *member, struct window *window)
 	pthread_mutex_unlock(&live->lock);
 }
 
+/* Frames with an absurd time (a network card's own clock, the wall clock just set) count now. */
+static void check_times(struct live_worker *member)
+{
+	int64_t now = (int64_t)now_ns(), started = (int64_t)member->live->started_ns;
+
+	for (size_t i = 0; i < member->frame_count; i++) {
+		struct frame *frame = &member->frames[i];
+		int64_t time = (int64_t)frame->time_ns;
+
+		if (time >= started - MISDATED_NS && time <= now + MISDATED_NS)
+			continue;
+		frame->time_ns = (uint64_t)now;
+		member->misdated++;
+	}
+}
+
 /* Frames up to the first one whose minute has no room; then the oldest minute makes room. */
 static void process_group(struct live_worker *member)
 {
 	size_t done = 0;
 
+	if (member->frame_count > 0)
+		check_times(member);
 	while (member->rc == 0 && done < member->frame_count) {
 		struct window_set *windows = worker_windows(member->worker);
 		size_t count = 0, opened = windows->count;
@@ -206,6 +228,8 @@ static void close_windows(struct live_worker *member, uint64_t through, bool all
 		return;
 	}
 	count_drops(member, &window->ledger);
+	window->ledger.misdated += member->misdated;
+	member->misdated = 0;
 	while ((window = window_set_take(worker_windows(member->worker), take_through)) != NULL)
 		hand_over(member, window);
 }
@@ -485,6 +509,7 @@ static int begin_boot(struct live *live)
 	int64_t boot = (int64_t)(now / 1000000);
 	int rc = 0;
 
+	live->started_ns = now;
 	if (boot <= live->boot)
 		boot = live->boot + 1; /* a boot's number is used once */
 	if (live->terms.store != NULL)
@@ -492,7 +517,7 @@ static int begin_boot(struct live *live)
 	if (rc == 0)
 		rc = change_generation(live, live->alive_ns);
 	live->boot = boot;
-	live->started_ns = live->covered_ns = live->alive_ns = now;
+	live->covered_ns = live->alive_ns = now;
 	live->closed = now / WINDOW_NS;
 	if (rc == 0)
 		rc = entry_closer_set_boot(live->closer, boot);

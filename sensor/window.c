@@ -3,11 +3,15 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include "schemas/base/log.h"
 
 #define HEAD_MAGIC     UINT64_C(0x314e494d53534f48) /* "HOSSMIN1" */
-#define LAYOUT_VERSION 1 /* one more whenever what lies in the file changes its meaning */
+#define LAYOUT_VERSION 2 /* one more whenever what lies in the file changes its meaning */
+
+#define PARTS_MAX (1u << 20) /* far above what a minute is cut into */
 
 /* What a window's file begins with; the window, its packets by range and the ranges' source follow. */
 struct head {
@@ -17,6 +21,7 @@ struct head {
 	uint64_t head_bytes;
 	uint64_t range_count;
 	uint64_t source_bytes; /* with its NUL */
+	uint64_t sum;	       /* of what never changes */
 	struct window window;
 };
 
@@ -39,6 +44,15 @@ static char *source_of(struct head *head)
 static struct head *head_of(struct window *window)
 {
 	return (struct head *)(void *)((char *)window - offsetof(struct head, window));
+}
+
+static uint64_t sum_of(struct head *head)
+{
+	const uint64_t fixed[] = { head->layout, (uint64_t)head->boot, head->head_bytes,
+		head->range_count, head->source_bytes, head->window.minute };
+
+	return XXH3_64bits_withSeed(
+		source_of(head), head->source_bytes, XXH3_64bits(fixed, sizeof(fixed)));
 }
 
 /* The head in a file, or in memory. */
@@ -80,6 +94,7 @@ int window_create(struct window **out, uint64_t minute, struct flow_budgets *bud
 		head->boot = open_store_boot(store);
 	memcpy(source_of(head), source, source_bytes);
 	window->minute = minute;
+	head->sum = sum_of(head);
 	window->ledger.first_ns = UINT64_MAX;
 	window->ledger.range_count = ranges;
 	window->ledger.range_packets = ranges > 0 ? ranges_of(head) : NULL;
@@ -111,14 +126,15 @@ void window_destroy(struct window *window)
 
 /* ---- left by a killed process ---- */
 
-static bool head_is_sound(const struct head *head, size_t size)
+static bool head_is_sound(struct head *head, size_t size)
 {
 	return size >= sizeof(*head) && head->magic == HEAD_MAGIC && head->layout == layout() &&
 	       head->head_bytes <= size && head->head_bytes % 64 == 0 &&
 	       head->range_count <= (head->head_bytes - sizeof(*head)) / sizeof(uint64_t) &&
 	       head->source_bytes > 0 &&
 	       head->source_bytes <=
-		       head->head_bytes - sizeof(*head) - head->range_count * sizeof(uint64_t);
+		       head->head_bytes - sizeof(*head) - head->range_count * sizeof(uint64_t) &&
+	       head->sum == sum_of(head) && source_of(head)[head->source_bytes - 1] == '\0';
 }
 
 static int attach(void *context, struct arena_tag tag, void *piece, size_t piece_bytes)
@@ -140,6 +156,8 @@ static void balance(struct window *window)
 		ledger->range_packets[0] = ledger->counted;
 	if (ledger->sender_count > SENDERS_MAX)
 		ledger->sender_count = 0;
+	if (window->close.first_part > PARTS_MAX)
+		window->close.first_part = 0;
 }
 
 int window_read(
@@ -155,7 +173,7 @@ int window_read(
 	if (rc != 0)
 		return rc == FAIL_TRUNCATED ? FAIL_FORMAT : rc;
 	head = bytes;
-	if (!head_is_sound(head, size) || source_of(head)[head->source_bytes - 1] != '\0') {
+	if (!head_is_sound(head, size)) {
 		open_file_destroy(file);
 		return FAIL_FORMAT;
 	}
@@ -232,6 +250,7 @@ void ledger_add(struct ledger *into, const struct ledger *from)
 		into->last_ns = from->last_ns;
 	into->kernel_drops += from->kernel_drops;
 	into->interface_drops += from->interface_drops;
+	into->misdated += from->misdated;
 	for (size_t i = 0; i < from->range_count && i < into->range_count; i++)
 		into->range_packets[i] += from->range_packets[i];
 	add_senders(into, from);

@@ -32,6 +32,8 @@ struct ledger {
 	uint64_t last_ns;
 	uint64_t kernel_drops;
 	uint64_t interface_drops;
+	uint64_t
+		misdated; /* frames that count at the time they were read, their own being absurd */
 	uint64_t *range_packets; /* one per dark range; NULL without any */
 	size_t range_count;
 	struct dark_sender senders[SENDERS_MAX];

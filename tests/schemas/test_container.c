@@ -19,7 +19,8 @@
 #include "schemas/sketch.h"
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
-#define GOLDEN		SOURCE_ROOT "/tests/schemas/golden/flows_v1.avro"
+#define GOLDEN		SOURCE_ROOT "/tests/schemas/golden/flows_v2.avro" /* the newest */
+#define GOLDEN_FIRST	SOURCE_ROOT "/tests/schemas/golden/flows_v1.avro" /* knows no misdated */
 #define MINUTE_MS	INT64_C(1767571200000)
 #define SYNC_BYTES	CONTAINER_SYNC_BYTES
 #define TEXT(literal)                                                                              \
@@ -154,6 +155,7 @@ static size_t make_markers(struct marker_record markers[2])
 		.last_ns = MINUTE_MS * 1000000 + 8,
 		.kernel_drops = 12,
 		.interface_drops = 13,
+		.misdated = 20,
 		.overflow = 7,
 		.sketch_overflow = 14,
 		.lost_entries = 15,
@@ -245,9 +247,9 @@ static int read_all(const uint8_t *data, size_t size, struct seen *seen)
 	return rc;
 }
 
-static void load_golden(struct buffer *out)
+static void load_golden(struct buffer *out, const char *path)
 {
-	FILE *file = fopen(GOLDEN, "rb");
+	FILE *file = fopen(path, "rb");
 	int byte;
 
 	assert_non_null(file);
@@ -271,7 +273,7 @@ static void test_container_golden_file_is_what_we_encode(void **state)
 		assert_int_equal(fwrite(encoded.data, 1, encoded.size, file), encoded.size);
 		fclose(file);
 	}
-	load_golden(&golden);
+	load_golden(&golden, GOLDEN);
 
 	assert_int_equal(encoded.size, golden.size);
 	assert_memory_equal(encoded.data, golden.data, golden.size);
@@ -329,7 +331,7 @@ static void assert_record(const struct avro_table *table, const void *a, const v
 	}
 }
 
-static void test_container_golden_file_decodes_to_what_it_was(void **state)
+static void assert_golden_decodes(const char *path, int64_t misdated)
 {
 	struct container_decoder *decoder;
 	struct container_records records;
@@ -341,10 +343,10 @@ static void test_container_golden_file_decodes_to_what_it_was(void **state)
 	struct origin origin;
 	struct message msg;
 
-	(void)state;
 	make_flows(flows);
-	make_markers(markers);
-	load_golden(&golden);
+	for (size_t i = 0, count = make_markers(markers); i < count; i++)
+		markers[i].misdated = markers[i].misdated != 0 ? misdated : 0;
+	load_golden(&golden, path);
 	r = byte_reader_of(golden.data, golden.size);
 	assert_int_equal(container_decoder_create(&decoder), 0);
 
@@ -372,6 +374,19 @@ static void test_container_golden_file_decodes_to_what_it_was(void **state)
 	assert_int_equal(bytes_left(&r), 0);
 	container_decoder_destroy(decoder);
 	buffer_fini(&golden);
+}
+
+static void test_container_golden_file_decodes_to_what_it_was(void **state)
+{
+	(void)state;
+	assert_golden_decodes(GOLDEN, 20);
+}
+
+/* Fields that an older writer did not have get their defaults. */
+static void test_container_older_golden_file_decodes(void **state)
+{
+	(void)state;
+	assert_golden_decodes(GOLDEN_FIRST, 0);
 }
 
 /* ---- what ends too early ---- */
@@ -803,6 +818,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_container_golden_file_is_what_we_encode),
 		cmocka_unit_test(test_container_golden_file_decodes_to_what_it_was),
+		cmocka_unit_test(test_container_older_golden_file_decodes),
 		cmocka_unit_test(test_container_cut_anywhere_says_so),
 		cmocka_unit_test(test_container_record_cut_inside_its_block_is_refused),
 		cmocka_unit_test(test_container_changed_anywhere_is_read_or_refused),

@@ -483,6 +483,7 @@ static void fill_books(struct window *window)
 	window->ledger.frames += 21;
 	window->ledger.kernel_drops = 7;
 	window->ledger.interface_drops = 8;
+	window->ledger.misdated = 9;
 }
 
 static void test_entry_marker_has_the_books_of_the_minute(void **state)
@@ -511,6 +512,7 @@ static void test_entry_marker_has_the_books_of_the_minute(void **state)
 	assert_int_equal(ledger->malformed_header_length, 4);
 	assert_int_equal(ledger->kernel_drops, 7);
 	assert_int_equal(ledger->interface_drops, 8);
+	assert_int_equal(ledger->misdated, 9);
 	assert_int_equal(ledger->wire_bytes, 6000);
 	assert_true(ledger->first_ns >= (int64_t)MINUTE_NS && ledger->first_ns <= ledger->last_ns);
 	assert_int_equal(ledger->monitored_addresses, 255);

@@ -90,7 +90,7 @@ static void test_ledger_json_figures_stand_under_their_names(void **state)
 		assert_int_equal(int_of(json, field->name), value);
 		compared++;
 	}
-	assert_int_equal(compared, 27);
+	assert_int_equal(compared, 28);
 	assert_int_equal(int_of(json, "part"), ledger.part);
 	json_decref(json);
 }

@@ -93,6 +93,7 @@ static void test_window_ledgers_add_up(void **state)
 	b->ledger.last_ns = 60;
 	b->ledger.kernel_drops = 7;
 	b->ledger.interface_drops = 8;
+	b->ledger.misdated = 9;
 	b->ledger.range_packets[1] = 90;
 
 	ledger_add(&a->ledger, &b->ledger);
@@ -111,6 +112,7 @@ static void test_window_ledgers_add_up(void **state)
 	assert_int_equal(a->ledger.last_ns, 60);
 	assert_int_equal(a->ledger.kernel_drops, 14);
 	assert_int_equal(a->ledger.interface_drops, 16);
+	assert_int_equal(a->ledger.misdated, 18);
 	assert_int_equal(a->ledger.range_packets[0], 0);
 	assert_int_equal(a->ledger.range_packets[1], 180);
 	window_destroy(a);

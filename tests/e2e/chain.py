@@ -620,6 +620,27 @@ def test_second_sensor():
           first.returncode == 1 and "another sensor of this name" in log, (first.returncode, log[-300:]))
 
 
+def test_fenced_replay(capture, summary, reference):
+    """The same replay twice at once: the older one ends with a message, although its pipe stays open and silent."""
+    prefix, database = "e2e-fr", 12
+    topics(prefix)
+    older = slow_sensor(prefix, capture, 2, stop_after=50)
+    with open(capture, "rb") as whole:
+        done = sensor(prefix, "-r", "-", "--replay-id", "slow", stdin=whole)
+    check("fenced replay: the newer one ends well", done.returncode == 0, done.stderr)
+    data, began = capture.read_bytes(), time.monotonic()
+    older.stdin.write(data[len(data) // 100 * 50 :][: len(data) // 5])  # minutes close, and are refused
+    older.stdin.flush()
+    ended = wait_for(lambda: older.poll() is not None, 30)
+    log = (DATA / f"{prefix}.sensor.log").read_text()
+    check("fenced replay: the older one ends by itself, with a message",
+          ended and older.returncode == 1 and "another sensor of this name" in log, (older.returncode, log[-300:]))
+    print(f"# the older replay ended {time.monotonic() - began:.1f} s after it was given more")
+    process = collector(prefix, database)
+    settle(prefix, database, summary, reference, "fenced replay")
+    stop(process)
+
+
 # ---- a live sensor and a broker that comes late ----
 
 LATE_DARK = "127.9.0.0/16"
@@ -755,6 +776,7 @@ def main():
     test_refusals(capture)
     test_hidden_value()
     test_second_sensor()
+    test_fenced_replay(capture, summary, reference)
     test_late_kafka()
     audit.test_audit(sys.modules[__name__], capture)
 

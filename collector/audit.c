@@ -14,7 +14,6 @@
 #define OTHER_MS   3000	 /* the broker has answered by then */
 #define SETTLE_MS  12000 /* transactions of ours end within KAFKA_TRANSACTION_TIMEOUT_MS */
 #define READ_ON_MS 50
-#define STATE_MS   10000
 
 struct run {
 	struct audit *audit;
@@ -22,6 +21,7 @@ struct run {
 	struct kafka_settings kafka;
 	struct message *msg;
 	struct message_records records;
+	char group[TRANSACTIONAL_ID_BYTES / 2]; /* of the view enrich */
 	struct audit_topic *flows, *enriched, *sensors;
 	int64_t *worked; /* the view enrich's positions, -1 none */
 	bool has_position;
@@ -49,30 +49,10 @@ void audit_fini(struct audit *audit)
 {
 	audit_books_fini(&audit->books);
 	audit_redis_fini(&audit->redis);
+	free(audit->enrich);
 }
 
 /* ---- where the views stand ---- */
-
-/* Kafka forgets a group's offsets after a week; the view keeps them in its state, too. */
-static int stored_position(struct run *run, uint32_t partition, int64_t *out)
-{
-	struct buffer value = { 0 };
-	char key[TRANSACTIONAL_ID_BYTES];
-	json_t *json = NULL;
-	int rc;
-
-	snprintf(key, sizeof(key), "%s.%s.enrich.%u", run->kafka.prefix,
-		config_text(run->config, OPT_COLLECTOR_GROUP), partition);
-	rc = kafka_last_value(&run->kafka, TOPIC_STATE, key, STATE_MS, &value, run->msg);
-	if (rc == 0 && value.size > 0)
-		json = json_loadb((const char *)value.data, value.size, 0, NULL);
-	*out = json_is_integer(json_object_get(json, "offset"))
-		       ? json_integer_value(json_object_get(json, "offset"))
-		       : -1;
-	json_decref(json);
-	buffer_fini(&value);
-	return rc;
-}
 
 static int enrich_positions(struct run *run, int64_t *out)
 {
@@ -81,8 +61,9 @@ static int enrich_positions(struct run *run, int64_t *out)
 
 	for (uint32_t i = 0; rc == 0 && i < partitions; i++) {
 		rc = audit_topic_committed(run->flows, i, &out[i], run->msg);
-		if (rc == 0 && out[i] < 0 && audit_topic_end(run->enriched, i) > 0)
-			rc = stored_position(run, i, &out[i]);
+		/* Kafka forgets a group's offsets after a week; the view keeps them, too */
+		if (rc == 0 && out[i] < 0)
+			out[i] = run->audit->enrich[i].offset;
 	}
 	return rc;
 }
@@ -221,6 +202,20 @@ static int take_sensors(void *context, const struct audit_record *record)
 	return books->is_out_of_memory ? -ENOMEM : 0;
 }
 
+static int take_state(void *context, const struct audit_record *record)
+{
+	struct run *run = context;
+	char key[TRANSACTIONAL_ID_BYTES];
+
+	for (uint32_t i = 0; i < run->audit->books.partition_count; i++) {
+		enrich_state_key(key, run->group, i);
+		if (record->key.size == strlen(key) &&
+			memcmp(record->key.data, key, record->key.size) == 0)
+			enrich_state_decode(&run->audit->enrich[i], record->value);
+	}
+	return 0;
+}
+
 /* ---- topics ---- */
 
 /* Opens what may be missing. @return 0, also when it is; then *out stays NULL */
@@ -244,12 +239,11 @@ static int open_topics(struct run *run)
 {
 	struct audit_books *books = &run->audit->books;
 	const struct report_query *query = &run->audit->query;
-	char group[TRANSACTIONAL_ID_BYTES];
 	int rc;
 
-	snprintf(group, sizeof(group), "%s.%s.enrich", run->kafka.prefix,
-		config_text(run->config, OPT_COLLECTOR_GROUP));
-	rc = audit_topic_open(&run->flows, &run->kafka, TOPIC_FLOWS, group, OPEN_MS, run->msg);
+	enrich_state_group(
+		run->group, run->kafka.prefix, config_text(run->config, OPT_COLLECTOR_GROUP));
+	rc = audit_topic_open(&run->flows, &run->kafka, TOPIC_FLOWS, run->group, OPEN_MS, run->msg);
 	if (rc != 0)
 		return rc;
 	rc = audit_books_init(books, audit_topic_partitions(run->flows),
@@ -261,6 +255,26 @@ static int open_topics(struct run *run)
 		rc = open_other(run, &run->sensors, TOPIC_SENSORS, &run->audit->sensors_reason);
 	books->has_sensors = run->sensors != NULL;
 	books->sensors_are_cut = run->sensors != NULL && audit_topic_low(run->sensors, 0) > 0;
+	return rc;
+}
+
+/* Where the view enrich says that it stands, and what it never read. */
+static int read_state(struct run *run)
+{
+	struct audit *audit = run->audit;
+	struct message reason = { 0 };
+	struct audit_topic *state = NULL;
+	int rc;
+
+	audit->enrich = calloc(audit->books.partition_count, sizeof(*audit->enrich));
+	if (audit->enrich == NULL)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < audit->books.partition_count; i++)
+		audit->enrich[i].offset = -1;
+	rc = open_other(run, &state, TOPIC_STATE, &reason);
+	if (rc == 0 && state != NULL)
+		rc = audit_topic_read(state, take_state, run, run->msg);
+	audit_topic_close(state);
 	return rc;
 }
 
@@ -374,6 +388,8 @@ static int run_all(struct run *run)
 		rc = open_topics(run);
 	if (rc == 0)
 		rc = read_redis(run);
+	if (rc == 0)
+		rc = read_state(run);
 	if (rc == 0 && run->enriched != NULL)
 		rc = read_enriched(run);
 	else if (rc == 0)

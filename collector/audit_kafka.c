@@ -198,6 +198,7 @@ static int take(struct audit_topic *topic, const rd_kafka_message_t *message,
 	uint32_t partition = (uint32_t)message->partition;
 	struct audit_record record = { .partition = partition,
 		.offset = message->offset,
+		.key = { message->key, message->key_len },
 		.value = { message->payload, message->len } };
 
 	if (partition >= topic->partitions)

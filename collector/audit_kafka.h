@@ -13,6 +13,7 @@ struct audit_record {
 	uint32_t partition;
 	int64_t offset;
 	int64_t append_ms; /* the broker's time */
+	struct bytes key;
 	struct bytes value;
 };
 

@@ -142,6 +142,55 @@ static void json_series(struct buffer *out, const struct audit *audit, uint32_t 
 	json_close(out, '}');
 }
 
+/* Gaps of both views in one form. */
+typedef void (*gap_printer)(struct buffer *out, const char *view, const struct gap *gap);
+
+static void each_enrich_gap(struct buffer *out, const struct audit *audit, gap_printer print)
+{
+	for (uint32_t p = 0; p < audit->books.partition_count; p++) {
+		for (size_t i = 0; i < audit->enrich[p].gap_count; i++) {
+			const struct enrich_gap *from = &audit->enrich[p].gaps[i];
+			struct gap gap = { p, from->from, from->to };
+
+			print(out, "enriched", &gap);
+		}
+	}
+}
+
+static void each_count_gap(struct buffer *out, const struct audit *audit, gap_printer print)
+{
+	for (size_t i = 0; i < audit->redis.gaps.count; i++)
+		print(out, "counted", &audit->redis.gaps.items[i]);
+}
+
+static void json_view_gap(struct buffer *out, const char *view, const struct gap *gap)
+{
+	(void)view;
+	json_open(out, '{');
+	json_member_uint(out, "partition", gap->partition);
+	json_member_int(out, "from_offset", gap->from);
+	json_member_int(out, "to_offset", gap->to);
+	json_close(out, '}');
+}
+
+/* Beside the views, because a view that is not there now may have left some. */
+static void json_view_gaps(struct buffer *out, const struct audit *audit)
+{
+	uint64_t older = 0;
+
+	for (uint32_t p = 0; p < audit->books.partition_count; p++)
+		older += audit->enrich[p].older_gaps;
+	json_key(out, "count_gaps");
+	json_open(out, '[');
+	each_count_gap(out, audit, json_view_gap);
+	json_close(out, ']');
+	json_key(out, "enrich_gaps");
+	json_open(out, '[');
+	each_enrich_gap(out, audit, json_view_gap);
+	json_close(out, ']');
+	json_member_uint(out, "enrich_gaps_older", older);
+}
+
 static void json_lag(
 	struct buffer *out, const char *view, bool is_there, const struct audit_lag *lag)
 {
@@ -224,6 +273,7 @@ static void print_json(struct buffer *out, const struct audit *audit)
 	json_lag(out, "count", audit->has_redis, &books->count_lag);
 	json_lag(out, "enrich", books->has_enriched, &books->enrich_lag);
 	json_close(out, '}');
+	json_view_gaps(out, audit);
 	json_redis(out, audit);
 	for (uint32_t i = 0; i < books->partition_count; i++)
 		poison += books->partitions[i].poison;
@@ -434,6 +484,14 @@ static void print_period(struct buffer *out, const struct audit_redis *redis, en
 	buffer_u8(out, '\n');
 }
 
+static void print_view_gap(struct buffer *out, const char *view, const struct gap *gap)
+{
+	char sentence[GAP_SENTENCE_BYTES];
+
+	gap_sentence(gap, view, sentence);
+	buffer_format(out, "  gap           %s\n", sentence);
+}
+
 static void print_views(struct buffer *out, const struct audit *audit)
 {
 	const struct audit_books *books = &audit->books;
@@ -454,6 +512,8 @@ static void print_views(struct buffer *out, const struct audit *audit)
 	else
 		buffer_format(
 			out, "  enrich        not available: %s\n", audit->enriched_reason.text);
+	each_count_gap(out, audit, print_view_gap);
+	each_enrich_gap(out, audit, print_view_gap);
 	if (!books->has_sensors)
 		buffer_format(
 			out, "  sensors.v1    not available: %s\n", audit->sensors_reason.text);

@@ -62,6 +62,7 @@ void audit_redis_fini(struct audit_redis *redis)
 	forget_buckets(redis);
 	free(redis->buckets);
 	free(redis->watermarks);
+	gap_list_fini(&redis->gaps);
 	*redis = (struct audit_redis){ 0 };
 }
 
@@ -304,6 +305,27 @@ static void add_poison(void *context, const char *field, const char *value)
 	redis->poison += strtoll(value, NULL, 10);
 }
 
+static void add_gap(void *context, const char *text, const char *value)
+{
+	struct reader *reader = context;
+	struct gap gap;
+
+	(void)value;
+	if (gap_parse(&gap, text))
+		gap_list_add(&reader->redis->gaps, &gap);
+	reader->is_out_of_memory |= reader->redis->gaps.is_out_of_memory;
+}
+
+static int read_gaps(struct reader *reader)
+{
+	char key[REDIS_KEY_BYTES];
+
+	gap_list_fini(&reader->redis->gaps);
+	return redis_store_members(reader->store,
+		redis_key(key, redis_store_prefix(reader->store), 0, "gaps"), "list", add_gap,
+		reader, reader->msg);
+}
+
 static int read_watermarks(
 	struct redis_store *store, uint32_t partitions, int64_t *out, struct message *msg)
 {
@@ -327,6 +349,8 @@ static int read_once(struct reader *reader)
 		rc = redis_store_hash(reader->store,
 			redis_key(key, redis_store_prefix(reader->store), 0, "poison"), add_poison,
 			reader->redis, reader->msg);
+	if (rc == 0)
+		rc = read_gaps(reader);
 	if (rc == 0 && reader->is_out_of_memory)
 		rc = -ENOMEM;
 	return rc;

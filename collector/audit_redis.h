@@ -9,6 +9,7 @@
 #pragma once
 
 #include "collector/audit_books.h"
+#include "collector/gaps.h"
 #include "collector/redis_batch.h"
 #include "collector/redis_store.h"
 
@@ -36,10 +37,11 @@ struct audit_bucket {
 };
 
 struct audit_redis {
-	bool is_there;	     /* Redis answers, and the view count has applied something */
-	bool is_exact;	     /* the view count did not move while it was read */
-	int64_t *watermarks; /* -1 none */
-	int64_t poison;	     /* AVRO_NULL_LONG: none */
+	bool is_there;	      /* Redis answers, and the view count has applied something */
+	bool is_exact;	      /* the view count did not move while it was read */
+	int64_t *watermarks;  /* -1 none */
+	int64_t poison;	      /* AVRO_NULL_LONG: none */
+	struct gap_list gaps; /* what the view count never read */
 	struct audit_bucket *buckets;
 	size_t bucket_count, bucket_capacity;
 	/* what was compared */

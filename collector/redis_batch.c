@@ -14,6 +14,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "collector/gaps.h"
 #include "collector/hyperloglog.h"
 #include "collector/redis_place.h"
 
@@ -607,7 +608,8 @@ int redis_batch_build(struct redis_batch *batch, struct tally *tally, const char
 void redis_batch_log_gap(
 	struct redis_batch *batch, const char *prefix, uint32_t partition, int64_t from, int64_t to)
 {
-	char key[REDIS_KEY_BYTES], text[160];
+	char key[REDIS_KEY_BYTES], text[GAP_TEXT_BYTES];
+	struct gap gap = { partition, from, to };
 
 	redis_words_text(&batch->keys, redis_key(key, prefix, 0, "gaps"));
 	buffer_u8(&batch->types, 'l');
@@ -616,9 +618,7 @@ void redis_batch_log_gap(
 	redis_words_int(&batch->ops, (int64_t)batch->keys.count + 2);
 	redis_words_int(&batch->ops, 0);
 	redis_words_int(&batch->ops, 1);
-	snprintf(text, sizeof(text),
-		"{\"partition\":%u,\"from_offset\":%" PRId64 ",\"to_offset\":%" PRId64 "}",
-		partition, from, to);
+	gap_text(&gap, text);
 	redis_words_text(&batch->ops, text);
 }
 

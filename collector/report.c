@@ -121,6 +121,7 @@ void report_fini(struct report *report)
 	for (size_t i = 0; i < report->gap_count; i++)
 		free(report->gaps[i]);
 	free(report->gaps);
+	gap_list_fini(&report->count_gaps);
 	free(report->rows);
 	free(report->minutes);
 	free(report->minute_starts);

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "collector/gaps.h"
 #include "collector/tally.h"
 #include "schemas/base/options.h"
 
@@ -51,7 +52,8 @@ struct report {
 	uint64_t poison;
 	char **gaps; /* sentences: what is missing */
 	size_t gap_count;
-	double actors_error; /* relative standard error of `actors` */
+	struct gap_list count_gaps; /* of these, what the view count never read */
+	double actors_error;	    /* relative standard error of `actors` */
 	bool is_out_of_memory;
 	char note[160]; /* about the base: rounding of --from and --to */
 };

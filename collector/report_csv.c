@@ -43,7 +43,7 @@ static void csv_book(struct buffer *out, const char *label, int64_t value)
 		buffer_format(out, ",ledger,,%s,,%" PRId64 ",,\r\n", label, value);
 }
 
-/* The base comes as rows of dimension "ledger", so that a table of numbers never travels without it. */
+/* The base comes as rows of dimensions "ledger" and "gap", so that a table of numbers never travels without it. */
 static void csv_books(const struct report *report, struct buffer *out)
 {
 	const struct marker_record *books = &report->books;
@@ -67,6 +67,11 @@ static void csv_books(const struct report *report, struct buffer *out)
 	csv_book(out, "misdated", books->misdated);
 	csv_book(out, "overflow", books->overflow);
 	csv_book(out, "lost_packets", books->lost_packets);
+	for (size_t i = 0; i < report->gap_count; i++) {
+		buffer_append_text(out, ",gap,,");
+		csv_text(out, report->gaps[i]);
+		buffer_append_text(out, ",,,,\r\n");
+	}
 }
 
 void report_csv(const struct report *report, struct buffer *out)

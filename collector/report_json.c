@@ -53,6 +53,16 @@ static void json_base(const struct report *report, struct buffer *out)
 	for (size_t i = 0; i < report->gap_count; i++)
 		json_text(out, report->gaps[i]);
 	json_close(out, ']');
+	json_key(out, "count_gaps");
+	json_open(out, '[');
+	for (size_t i = 0; i < report->count_gaps.count; i++) {
+		json_open(out, '{');
+		json_member_uint(out, "partition", report->count_gaps.items[i].partition);
+		json_member_int(out, "from_offset", report->count_gaps.items[i].from);
+		json_member_int(out, "to_offset", report->count_gaps.items[i].to);
+		json_close(out, '}');
+	}
+	json_close(out, ']');
 	if (report->note[0] != '\0')
 		json_member_text(out, "note", report->note);
 	json_close(out, '}');

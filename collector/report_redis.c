@@ -405,12 +405,21 @@ static int load_sensors(struct loader *loader)
 
 static void add_topic_gap(void *context, const char *text, const char *value)
 {
-	char sentence[256];
+	struct report *report = context;
+	char sentence[GAP_SENTENCE_BYTES];
+	struct gap gap;
 
 	(void)value;
-	snprintf(sentence, sizeof(sentence), "not counted, the topic no longer held it: %.200s",
-		text);
-	report_gap(context, sentence);
+	if (!gap_parse(&gap, text)) { /* of a later release */
+		snprintf(sentence, sizeof(sentence),
+			"not counted, the topic no longer held it: %.200s", text);
+		report_gap(report, sentence);
+		return;
+	}
+	gap_sentence(&gap, "counted", sentence);
+	report_gap(report, sentence);
+	gap_list_add(&report->count_gaps, &gap);
+	report->is_out_of_memory |= report->count_gaps.is_out_of_memory;
 }
 
 static void add_sensor_gap(void *context, const char *field, const char *value)

@@ -97,22 +97,26 @@ static void on_revoked(void *context, uint32_t number)
 
 /* ---- where to start ---- */
 
-/* The topic no longer holds what Redis waits for: the watermark moves there and says so. */
+/*
+ * The topic no longer holds what Redis waits for, or, where Redis is new or was emptied, what came
+ * first: the watermark moves to what it does hold, and the gap is recorded.
+ */
 static int skip_gap(
 	struct count_view *view, uint32_t number, int64_t stored, int64_t low, struct message *msg)
 {
+	int64_t from = stored < 0 ? 0 : stored;
 	enum apply_outcome outcome;
 	int rc = redis_batch_build(&view->batch, &view->partitions[number].tally,
 		redis_store_prefix(view->store), &view->lifetimes, number);
 
 	if (rc != 0)
 		return rc;
-	redis_batch_log_gap(&view->batch, redis_store_prefix(view->store), number, stored, low);
+	redis_batch_log_gap(&view->batch, redis_store_prefix(view->store), number, from, low);
 	outcome = redis_store_apply(view->store, number, stored, low, &view->batch, msg);
 	if (outcome == APPLY_DONE)
 		log_error("the topic no longer holds what redis had not counted partition=%u "
 			  "from_offset=%lld to_offset=%lld",
-			number, (long long)stored, (long long)low);
+			number, (long long)from, (long long)low);
 	return outcome == APPLY_DONE || outcome == APPLY_MISMATCH ? FAIL_STOPPED : FAIL_REMOTE;
 }
 
@@ -134,7 +138,7 @@ static int find_position(
 			number, (long long)*stored, (long long)high);
 		return FAIL_LIMIT;
 	}
-	if (*stored >= 0 && *stored < low)
+	if (*stored < low && low > 0)
 		return skip_gap(view, number, *stored, low, msg);
 	return 0;
 }

@@ -1,39 +1,39 @@
 /*
  * The view `enrich`: each flow as JSON, exactly once.
  *
- * It has no state. For each partition a transactional producer writes the records and the consumed
- * offset in one transaction; its transactional id belongs to the partition, so whoever takes the
- * partition over aborts what a dead member left open. The offset also goes to the state topic,
- * because Kafka forgets a group's offsets after a week.
+ * It has no state but its position. For each partition a transactional producer writes the records
+ * and the consumed offset in one transaction; its transactional id belongs to the partition, so
+ * whoever takes the partition over aborts what a dead member left open (enrich_position.c). The
+ * position also goes to the state topic, because Kafka forgets a group's offsets after a week.
  */
 #include "collector/view.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdlib.h>
 
+#include "collector/enrich_position.h"
 #include "collector/enriched_json.h"
-#include "collector/log_reader.h"
 #include "collector/message_records.h"
 #include "schemas/base/json.h"
 #include "schemas/base/log.h"
 #include "schemas/base/timing.h"
 
-#define POLL_MS		 50
-#define RETRY_MS	 1000
-#define INIT_TIMEOUT_MS	 10000
-#define STATE_TIMEOUT_MS 30000
-#define BATCH_RECORDS	 20000
-#define BATCH_MS	 500 /* a transaction is open at most about so long */
+#define POLL_MS	      50
+#define RETRY_MS      1000
+#define BATCH_RECORDS 20000
+#define BATCH_MS      500 /* a transaction is open at most about so long */
 
 struct enrich_partition {
 	bool is_ours;
 	bool is_positioned;
+	struct enrich_takeover *takeover; /* NULL: none is under way */
+	int64_t retry_at_ms;
 	struct kafka_producer *producer;
-	bool is_open; /* a transaction is */
+	struct enrich_state
+		state; /* the offset is that behind the last message in the transaction */
+	bool is_open;  /* a transaction is */
 	int64_t since_ms;
 	uint64_t records;
-	int64_t next; /* offset behind the last message in the transaction */
 };
 
 struct enrich_view {
@@ -41,13 +41,13 @@ struct enrich_view {
 	const atomic_bool *stop;
 	struct kafka_settings kafka;
 	char group[TRANSACTIONAL_ID_BYTES / 2];
+	struct enrich_place place;
 	struct log_reader *reader;
 	struct geo *geo;
 	struct message_records records;
 	struct enrich_partition *partitions;
 	uint32_t partition_count;
 	struct buffer json;
-	int64_t retry_at_ms;
 	struct message fatal;
 	bool is_failed;
 };
@@ -75,7 +75,7 @@ static void on_assigned(void *context, uint32_t number)
 	}
 	view->partitions[number].is_ours = true;
 	view->partitions[number].is_positioned = false;
-	view->retry_at_ms = 0;
+	view->partitions[number].retry_at_ms = 0;
 }
 
 static void on_revoked(void *context, uint32_t number)
@@ -85,118 +85,74 @@ static void on_revoked(void *context, uint32_t number)
 	if (number >= view->partition_count)
 		return;
 	view->partitions[number].is_ours = false;
+	if (view->partitions[number].takeover != NULL)
+		enrich_takeover_abandon(view->partitions[number].takeover);
 	forget(&view->partitions[number]);
 }
 
-static void ids_of(const struct enrich_view *view, uint32_t number,
-	char transactional_id[TRANSACTIONAL_ID_BYTES])
-{
-	snprintf(transactional_id, TRANSACTIONAL_ID_BYTES, "%s.%u", view->group, number);
-}
+/* ---- taking over ---- */
 
-/* The position that the state topic holds, -1 none. */
-static int state_position(
-	struct enrich_view *view, const char *key, int64_t *out, struct message *msg)
-{
-	struct buffer value = { 0 };
-	json_t *json = NULL;
-	int rc = kafka_last_value(&view->kafka, TOPIC_STATE, key, STATE_TIMEOUT_MS, &value, msg);
-
-	*out = -1;
-	if (rc == 0 && value.size > 0)
-		json = json_loadb((const char *)value.data, value.size, 0, NULL);
-	if (json_is_integer(json_object_get(json, "offset")))
-		*out = json_integer_value(json_object_get(json, "offset"));
-	json_decref(json);
-	buffer_fini(&value);
-	return rc;
-}
-
-/* Fence, then ask for the committed offset, then the state: in this order nothing can move in between. */
-static int take_over(
-	struct enrich_view *view, uint32_t number, int64_t *offset, struct message *msg)
+/* The takeover is over: reading begins where it says, or it is tried again. */
+static void adopt(struct enrich_view *view, uint32_t number)
 {
 	struct enrich_partition *partition = &view->partitions[number];
-	int64_t committed, stored;
-	char id[TRANSACTIONAL_ID_BYTES];
-	int rc;
+	struct enrich_standing standing = { 0 };
+	struct message msg = { 0 };
+	int rc = enrich_takeover_end(partition->takeover, &standing, &msg);
 
-	ids_of(view, number, id);
-	forget(partition);
-	rc = kafka_producer_create(&partition->producer, &view->kafka, id, msg);
-	if (rc == 0)
-		rc = kafka_producer_init(partition->producer, INIT_TIMEOUT_MS, view->stop, msg);
-	if (rc == 0)
-		rc = log_reader_committed(view->reader, number, &committed);
-	if (rc == 0)
-		rc = state_position(view, id, &stored, msg);
-	if (rc == 0)
-		*offset = committed > stored ? committed : stored;
-	return rc;
-}
-
-static int position(struct enrich_view *view, uint32_t number, struct message *msg)
-{
-	int64_t offset = -1, low, high;
-	int rc = take_over(view, number, &offset, msg);
-
-	if (rc == 0)
-		rc = log_reader_bounds(view->reader, number, &low, &high);
-	if (rc != 0)
-		return rc;
-	if (offset > high) {
-		message_set(msg,
-			"view enrich stands at offset %" PRId64
-			" of partition %u, but the topic ends at %" PRId64
-			": it is another topic; give another --topic-prefix or --group",
-			offset, number, high);
-		return FAIL_LIMIT;
+	partition->takeover = NULL;
+	if (rc == 0) {
+		forget(partition);
+		partition->producer = standing.producer;
+		partition->state = standing.state;
+		rc = log_reader_seek(view->reader, number, partition->state.offset);
+		partition->is_positioned = rc == 0;
 	}
-	if (offset >= 0 && offset < low)
-		log_error("the topic no longer holds what was not enriched partition=%u "
-			  "from_offset=%" PRId64 " to_offset=%" PRId64,
-			number, offset, low);
-	if (offset < low)
-		offset = low;
-	rc = log_reader_seek(view->reader, number, offset);
-	view->partitions[number].is_positioned = rc == 0;
-	view->partitions[number].next = offset;
-	return rc;
+	if (rc == 0 || rc == FAIL_STOPPED)
+		return;
+	if (rc == FAIL_LIMIT || rc == FAIL_CONFIG) {
+		view->fatal = msg;
+		view->is_failed = true;
+		return;
+	}
+	partition->retry_at_ms = timing_now_ms() + RETRY_MS;
+	log_warning("view enrich waits partition=%u error=\"%s\"", number,
+		msg.text[0] != '\0' ? msg.text : "kafka does not answer");
 }
 
+/* Each partition by itself: one whose servers are away holds up no other. */
 static void recover(struct enrich_view *view)
 {
-	struct message msg = { 0 };
+	for (uint32_t i = 0; i < view->partition_count && !view->is_failed; i++) {
+		struct enrich_partition *partition = &view->partitions[i];
 
-	if (timing_now_ms() < view->retry_at_ms)
-		return;
-	view->retry_at_ms = timing_now_ms() + RETRY_MS;
-	for (uint32_t i = 0; i < view->partition_count; i++) {
-		int rc;
-
-		if (!view->partitions[i].is_ours || view->partitions[i].is_positioned)
+		if (partition->takeover != NULL) {
+			if (enrich_takeover_is_over(partition->takeover))
+				adopt(view, i);
 			continue;
-		rc = position(view, i, &msg);
-		if (rc == FAIL_LIMIT || rc == FAIL_CONFIG) {
-			view->fatal = msg;
-			view->is_failed = true;
-			return;
 		}
-		if (rc != 0) {
-			log_warning("view enrich waits partition=%u error=\"%s\"", i,
-				msg.text[0] != '\0' ? msg.text : "kafka does not answer");
-			return;
-		}
+		if (!partition->is_ours || partition->is_positioned ||
+			timing_now_ms() < partition->retry_at_ms)
+			continue;
+		forget(partition);
+		if (enrich_takeover_start(&partition->takeover, &view->place, i) != 0)
+			partition->retry_at_ms = timing_now_ms() + RETRY_MS;
 	}
 }
 
-static bool needs_recovery(const struct enrich_view *view)
+static void end_takeovers(struct enrich_view *view)
 {
-	for (uint32_t i = 0; i < view->partition_count; i++)
-		if (view->partitions[i].is_ours && !view->partitions[i].is_positioned)
-			return true;
-	return false;
+	struct enrich_standing standing = { 0 };
+	struct message msg;
+
+	for (uint32_t i = 0; view->partitions != NULL && i < view->partition_count; i++)
+		if (view->partitions[i].takeover != NULL)
+			enrich_takeover_abandon(view->partitions[i].takeover);
+	for (uint32_t i = 0; view->partitions != NULL && i < view->partition_count; i++)
+		(void)!enrich_takeover_end(view->partitions[i].takeover, &standing, &msg);
 }
+
+/* ---- transactions ---- */
 
 /* A transaction that failed: another producer, and the log again from what is committed. */
 static void start_again(struct enrich_view *view, uint32_t number)
@@ -209,31 +165,11 @@ static void start_again(struct enrich_view *view, uint32_t number)
 	forget(partition);
 }
 
-static enum kafka_outcome send_position(struct enrich_view *view, uint32_t number)
-{
-	struct enrich_partition *partition = &view->partitions[number];
-	const void *group = log_reader_group(view->reader);
-	char key[TRANSACTIONAL_ID_BYTES], value[64];
-	int size = snprintf(value, sizeof(value), "{\"offset\":%" PRId64 "}", partition->next);
-	struct kafka_message message = { .topic = TOPIC_STATE,
-		.value = { (const uint8_t *)value, (size_t)size } };
-	enum kafka_outcome outcome;
-
-	ids_of(view, number, key);
-	message.key = (struct bytes){ (const uint8_t *)key, strlen(key) };
-	message.partition = topic_key_partition(key, view->partition_count);
-	outcome = kafka_send(partition->producer, &message);
-	if (outcome == KAFKA_DONE)
-		outcome = kafka_send_offset(
-			partition->producer, group, TOPIC_FLOWS, number, partition->next);
-	log_reader_group_release(group);
-	return outcome;
-}
-
 static void commit(struct enrich_view *view, uint32_t number)
 {
 	struct enrich_partition *partition = &view->partitions[number];
-	enum kafka_outcome outcome = send_position(view, number);
+	enum kafka_outcome outcome =
+		enrich_position_send(&view->place, number, partition->producer, &partition->state);
 
 	if (outcome == KAFKA_DONE)
 		outcome = kafka_commit(partition->producer);
@@ -309,7 +245,8 @@ static void take(struct enrich_view *view, const struct log_message *message)
 	if (message->partition >= view->partition_count)
 		return;
 	partition = &view->partitions[message->partition];
-	if (!partition->is_ours || !partition->is_positioned || message->offset < partition->next)
+	if (!partition->is_ours || !partition->is_positioned ||
+		message->offset < partition->state.offset)
 		return; /* delivered before the seek took effect */
 	if (!partition->is_open) {
 		outcome = kafka_begin(partition->producer);
@@ -322,7 +259,7 @@ static void take(struct enrich_view *view, const struct log_message *message)
 		start_again(view, message->partition);
 		return;
 	}
-	partition->next = message->offset + 1;
+	partition->state.offset = message->offset + 1;
 	if (is_due(partition))
 		commit(view, message->partition);
 }
@@ -351,8 +288,7 @@ static int loop(struct enrich_view *view, struct message *msg)
 		}
 		geo_refresh(view->geo);
 		commit_due(view, false);
-		if (needs_recovery(view))
-			recover(view);
+		recover(view);
 	}
 	if (view->is_failed) {
 		*msg = view->fatal;
@@ -378,13 +314,16 @@ static int open_view(struct enrich_view *view, struct message *msg)
 	view->partitions = calloc(view->partition_count, sizeof(*view->partitions));
 	if (view->partitions == NULL)
 		return -ENOMEM;
-	snprintf(view->group, sizeof(view->group), "%s.%s.enrich", view->kafka.prefix,
-		config_text(view->config, OPT_COLLECTOR_GROUP));
+	enrich_state_group(
+		view->group, view->kafka.prefix, config_text(view->config, OPT_COLLECTOR_GROUP));
 	rc = geo_create(&view->geo, view->config);
 	if (rc == 0)
 		rc = message_records_init(&view->records);
-	return rc == 0 ? log_reader_open(&view->reader, &view->kafka, view->group, &events, msg)
-		       : rc;
+	if (rc == 0)
+		rc = log_reader_open(&view->reader, &view->kafka, view->group, &events, msg);
+	view->place = (struct enrich_place){ &view->kafka, view->reader, view->group,
+		view->partition_count };
+	return rc;
 }
 
 int view_enrich_run(const struct config *config, const atomic_bool *stop, struct message *msg)
@@ -396,6 +335,7 @@ int view_enrich_run(const struct config *config, const atomic_bool *stop, struct
 
 	if (rc == 0)
 		rc = loop(&view, msg);
+	end_takeovers(&view);
 	log_reader_close(view.reader);
 	for (uint32_t i = 0; view.partitions != NULL && i < view.partition_count; i++)
 		forget(&view.partitions[i]);

@@ -181,6 +181,39 @@ static void test_report_gap_is_kept_in_order(void **state)
 	report_fini(&report);
 }
 
+/* A gap travels with the figures in each form. */
+static void test_report_gap_is_in_every_form(void **state)
+{
+	static void (*const forms[])(const struct report *report,
+		struct buffer *out) = { report_json, report_csv, report_table };
+	static const char sentence[] = "not counted: offsets 5 to 8 of partition 1, which the "
+				       "topic no longer held";
+	static const enum dimension questions[] = { DIM_COUNT, DIM_TOOL };
+	struct gap gap = { 1, 5, 9 };
+
+	(void)state;
+	for (size_t i = 0; i < 6; i++) {
+		struct report_query query = everything;
+		struct buffer out = { 0 };
+		struct report report;
+
+		query.by = questions[i % 2];
+		report_init(&report, &query);
+		report_gap(&report, sentence);
+		gap_list_add(&report.count_gaps, &gap);
+		forms[i / 2](&report, &out);
+		buffer_u8(&out, '\0');
+		assert_false(out.failed);
+		assert_non_null(strstr((const char *)out.data, sentence));
+		if (forms[i / 2] == report_json)
+			assert_non_null(strstr((const char *)out.data,
+				"\"count_gaps\":[{\"partition\":1,\"from_offset\":5,"
+				"\"to_offset\":9}]"));
+		buffer_fini(&out);
+		report_fini(&report);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -192,6 +225,7 @@ int main(void)
 		cmocka_unit_test(test_report_select_of_nothing_is_a_total_of_zero),
 		cmocka_unit_test(test_report_csv_quotes_what_needs_it),
 		cmocka_unit_test(test_report_gap_is_kept_in_order),
+		cmocka_unit_test(test_report_gap_is_in_every_form),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

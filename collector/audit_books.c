@@ -280,6 +280,7 @@ static void note_entry(struct audit_minute *minute, int64_t entry)
 }
 
 static void keep_interval(struct audit_books *books, struct audit_minute *minute,
+	const struct audit_place *place, const struct origin *origin,
 	const struct marker_record *marker, bool is_applied)
 {
 	struct audit_interval *list;
@@ -293,7 +294,8 @@ static void keep_interval(struct audit_books *books, struct audit_minute *minute
 	}
 	minute->intervals = list;
 	list[minute->interval_count++] = (struct audit_interval){
-		.span = { marker->interval_from_ns, marker->interval_to_ns },
+		.capture = { { marker->interval_from_ns, marker->interval_to_ns }, origin->boot,
+			marker->entry, place->append_ms },
 		.addresses = marker->monitored_addresses,
 		.is_applied = is_applied
 	};
@@ -364,7 +366,7 @@ static void add_books_of_marker(struct audit_books *books, struct audit_series *
 	bool is_applied = place->offset < books->partitions[0].applied;
 
 	add_ledger(&minute->ledger, origin, marker);
-	keep_interval(books, minute, marker, is_applied);
+	keep_interval(books, minute, place, origin, marker, is_applied);
 	keep_gap(books, series, marker);
 	if (!is_applied)
 		return;
@@ -675,22 +677,46 @@ static const struct audit_minute *minutes_of(
 	return *count > 0 ? &books->minutes[books->series[series].first_minute] : NULL;
 }
 
-/* All intervals of a series, sorted; the caller frees. NULL when there are none. */
-static struct audit_span *spans_of(const struct audit_books *books, uint32_t series, size_t *count)
+/* All intervals of a series, sorted; what they state, and their spans alone in the same order. */
+struct captures {
+	struct audit_capture *items;
+	struct audit_span *spans;
+	size_t count;
+};
+
+static void captures_fini(struct captures *captures)
 {
+	free(captures->items);
+	free(captures->spans);
+}
+
+/* The caller frees. Without memory there are none. */
+static struct captures captures_of(const struct audit_books *books, uint32_t series)
+{
+	struct captures captures = { 0 };
 	size_t minutes, room = 0;
 	const struct audit_minute *minute = minutes_of(books, series, &minutes);
-	struct audit_span *spans;
 
-	*count = 0;
 	for (size_t i = 0; i < minutes; i++)
 		room += minute[i].interval_count;
-	spans = room > 0 ? malloc(room * sizeof(*spans)) : NULL;
-	for (size_t i = 0; spans != NULL && i < minutes; i++)
+	captures.items = calloc(room + 1, sizeof(*captures.items));
+	captures.spans = calloc(room + 1, sizeof(*captures.spans));
+	if (captures.items == NULL || captures.spans == NULL)
+		return captures;
+	for (size_t i = 0; i < minutes; i++)
 		for (size_t k = 0; k < minute[i].interval_count; k++)
-			spans[(*count)++] = minute[i].intervals[k].span;
-	audit_time_sort(spans, *count);
-	return spans;
+			captures.items[captures.count++] = minute[i].intervals[k].capture;
+	audit_overlap_sort(captures.items, captures.count);
+	for (size_t i = 0; i < captures.count; i++)
+		captures.spans[i] = captures.items[i].span;
+	return captures;
+}
+
+/* Why the two spans share time between which a walk has just come. */
+static enum audit_overlap overlap_of(const struct captures *captures, const struct audit_walk *walk)
+{
+	return audit_overlap_of(captures->items, captures->count, &captures->items[walk->before],
+		&captures->items[walk->next - 1]);
 }
 
 /* A ledger of a minute from the gap to the interval behind it says that entries were dropped. */
@@ -732,22 +758,34 @@ void audit_books_gaps(
 	struct audit_walk walk = { 0 };
 	struct audit_span joint;
 	enum audit_joint kind;
-	size_t count;
-	struct audit_span *spans = spans_of(books, series, &count);
+	struct captures captures = captures_of(books, series);
 
-	while ((kind = audit_time_next(spans, count, &walk, &joint)) != JOINT_END)
+	while ((kind = audit_time_next(captures.spans, captures.count, &walk, &joint)) != JOINT_END)
 		if (kind == JOINT_GAP)
 			handler(context, &joint, kind_of(books, series, &joint));
-	free(spans);
+	captures_fini(&captures);
+}
+
+void audit_books_clock_steps(
+	const struct audit_books *books, uint32_t series, audit_span_handler handler, void *context)
+{
+	struct audit_walk walk = { 0 };
+	struct audit_span joint;
+	enum audit_joint kind;
+	struct captures captures = captures_of(books, series);
+
+	while ((kind = audit_time_next(captures.spans, captures.count, &walk, &joint)) != JOINT_END)
+		if (kind == JOINT_OVERLAP && overlap_of(&captures, &walk) == OVERLAP_CLOCK)
+			handler(context, &joint);
+	captures_fini(&captures);
 }
 
 int64_t audit_books_observed_ns(const struct audit_books *books, uint32_t series)
 {
-	size_t count;
-	struct audit_span *spans = spans_of(books, series, &count);
-	int64_t observed = audit_time_union(spans, count);
+	struct captures captures = captures_of(books, series);
+	int64_t observed = audit_time_union(captures.spans, captures.count);
 
-	free(spans);
+	captures_fini(&captures);
 	return observed;
 }
 
@@ -766,29 +804,39 @@ static bool is_unsure(
 	return false;
 }
 
+/* Time that two intervals share is a finding, unless the clock was set back: then it passed twice. */
+static void judge_joint(struct audit_books *books, uint32_t number, const struct captures *captures,
+	const struct audit_walk *walk, enum audit_joint kind, const struct audit_span *joint)
+{
+	int64_t minute_ms = joint->from_ns / 1000000 / WINDOW_MS * WINDOW_MS;
+	struct audit_subject subject = subject_of(&books->series[number], minute_ms);
+	enum audit_overlap overlap;
+
+	if (is_unsure(books, number, joint))
+		return;
+	if (kind == JOINT_GAP) {
+		if (kind_of(books, number, joint) == GAP_UNNAMED)
+			audit_finding_add(books->findings, &subject, 0,
+				joint->to_ns - joint->from_ns,
+				"ns between capture intervals that no ledger names");
+		return;
+	}
+	overlap = overlap_of(captures, walk);
+	if (overlap != OVERLAP_CLOCK)
+		audit_finding_add(books->findings, &subject, 0, joint->to_ns - joint->from_ns, "%s",
+			audit_overlap_text(overlap));
+}
+
 static void judge_time(struct audit_books *books, uint32_t number)
 {
-	const struct audit_series *series = &books->series[number];
 	struct audit_walk walk = { 0 };
 	struct audit_span joint;
 	enum audit_joint kind;
-	size_t count;
-	struct audit_span *spans = spans_of(books, number, &count);
+	struct captures captures = captures_of(books, number);
 
-	while ((kind = audit_time_next(spans, count, &walk, &joint)) != JOINT_END) {
-		int64_t minute_ms = joint.from_ns / 1000000 / WINDOW_MS * WINDOW_MS;
-		struct audit_subject subject = subject_of(series, minute_ms);
-
-		if (is_unsure(books, number, &joint))
-			continue;
-		if (kind == JOINT_OVERLAP)
-			audit_finding_add(books->findings, &subject, 0, joint.to_ns - joint.from_ns,
-				"ns that capture intervals share");
-		else if (kind_of(books, number, &joint) == GAP_UNNAMED)
-			audit_finding_add(books->findings, &subject, 0, joint.to_ns - joint.from_ns,
-				"ns between capture intervals that no ledger names");
-	}
-	free(spans);
+	while ((kind = audit_time_next(captures.spans, captures.count, &walk, &joint)) != JOINT_END)
+		judge_joint(books, number, &captures, &walk, kind, &joint);
+	captures_fini(&captures);
 }
 
 void audit_books_judge(struct audit_books *books)

@@ -15,7 +15,7 @@
 #pragma once
 
 #include "collector/audit_findings.h"
-#include "collector/audit_time.h"
+#include "collector/audit_overlap.h"
 #include "collector/tally.h"
 
 #define AUDIT_BOOKS_MAX 24 /* at least tally_book_count */
@@ -35,7 +35,7 @@ struct audit_ledger {
 };
 
 struct audit_interval {
-	struct audit_span span;
+	struct audit_capture capture;
 	int64_t addresses; /* monitored meanwhile; AVRO_NULL_LONG unknown */
 	bool is_applied;   /* by the view count */
 };
@@ -162,6 +162,11 @@ typedef void (*audit_gap_handler)(
 	void *context, const struct audit_span *gap, enum audit_gap_kind kind);
 void audit_books_gaps(
 	const struct audit_books *books, uint32_t series, audit_gap_handler handler, void *context);
+
+/** Visits what was observed twice because the clock was set back, after judging. */
+typedef void (*audit_span_handler)(void *context, const struct audit_span *span);
+void audit_books_clock_steps(const struct audit_books *books, uint32_t series,
+	audit_span_handler handler, void *context);
 
 /** Observed time of a series, ns. */
 int64_t audit_books_observed_ns(const struct audit_books *books, uint32_t series);

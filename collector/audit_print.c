@@ -109,6 +109,18 @@ static void json_gap(void *context, const struct audit_span *gap, enum audit_gap
 	json_close(writer->out, '}');
 }
 
+static void json_step(void *context, const struct audit_span *span)
+{
+	struct gap_writer *writer = context;
+
+	if (writer->count++ >= FINDINGS_SHOWN)
+		return;
+	json_open(writer->out, '{');
+	json_member_int(writer->out, "from_ns", span->from_ns);
+	json_member_int(writer->out, "to_ns", span->to_ns);
+	json_close(writer->out, '}');
+}
+
 static void json_series(struct buffer *out, const struct audit *audit, uint32_t number)
 {
 	const struct audit_books *books = &audit->books;
@@ -138,6 +150,11 @@ static void json_series(struct buffer *out, const struct audit *audit, uint32_t 
 	json_key(out, "gaps");
 	json_open(out, '[');
 	audit_books_gaps(books, number, json_gap, &writer);
+	json_close(out, ']');
+	writer.count = 0;
+	json_key(out, "clock_set_back");
+	json_open(out, '[');
+	audit_books_clock_steps(books, number, json_step, &writer);
 	json_close(out, ']');
 	json_close(out, '}');
 }
@@ -380,6 +397,18 @@ static void print_gap(void *context, const struct audit_span *gap, enum audit_ga
 				     : "as a ledger names");
 }
 
+static void print_step(void *context, const struct audit_span *span)
+{
+	struct gap_writer *writer = context;
+	char from[ISO_TEXT_BYTES], to[ISO_TEXT_BYTES];
+
+	if (writer->count++ >= GAPS_SHOWN)
+		return;
+	buffer_format(writer->out, "  twice         %s … %s, %.3f s: the clock was set back\n",
+		iso_text(span->from_ns / 1000000, from), iso_text(span->to_ns / 1000000, to),
+		(double)(span->to_ns - span->from_ns) / 1e9);
+}
+
 static void print_losses(struct buffer *out, const struct total *total)
 {
 	number(out, "  loss          ", book(total, "kernel_drops"), " kernel drops, ");
@@ -451,6 +480,10 @@ static void print_series(struct buffer *out, const struct audit *audit, uint32_t
 	number(out, "flows.v1 ", total.log.bytes, "\n");
 	print_losses(out, &total);
 	audit_books_gaps(books, number_, print_gap, &writer);
+	if (writer.count > GAPS_SHOWN)
+		number(out, "  … and ", (int64_t)(writer.count - GAPS_SHOWN), " more\n");
+	writer.count = 0;
+	audit_books_clock_steps(books, number_, print_step, &writer);
 	if (writer.count > GAPS_SHOWN)
 		number(out, "  … and ", (int64_t)(writer.count - GAPS_SHOWN), " more\n");
 }

@@ -500,8 +500,8 @@ static struct order *order_of(const struct audit_books *books)
 /* An interval as the view count sends it: ms of the minute. */
 static struct audit_span in_minute(const struct audit_interval *interval, int64_t minute_ms)
 {
-	int64_t from = interval->span.from_ns / 1000000 - minute_ms,
-		to = interval->span.to_ns / 1000000 - minute_ms;
+	int64_t from = interval->capture.span.from_ns / 1000000 - minute_ms,
+		to = interval->capture.span.to_ns / 1000000 - minute_ms;
 
 	return (struct audit_span){ from < 0 ? 0 : from, to > WINDOW_MS ? WINDOW_MS : to };
 }

@@ -41,8 +41,11 @@ enum audit_joint audit_time_next(const struct audit_span *spans, size_t count,
 
 		if (span->to_ns <= span->from_ns)
 			continue;
-		if (!walk->has_reach || span->to_ns > reach)
+		walk->before = walk->reach_at;
+		if (!walk->has_reach || span->to_ns > reach) {
 			walk->reach_ns = span->to_ns;
+			walk->reach_at = walk->next - 1;
+		}
 		if (!walk->has_reach) {
 			walk->has_reach = true;
 			continue;

@@ -28,6 +28,8 @@ struct audit_walk {
 	size_t next;
 	bool has_reach;
 	int64_t reach_ns; /* the furthest end so far */
+	size_t reach_at;  /* the span that reaches there … */
+	size_t before; /* … and the one that did so before the span that ends the last joint, next - 1 */
 };
 
 /** The next gap or overlap. `out` is what is missing, or what two spans share. */

@@ -20,12 +20,13 @@ struct log {
 	struct audit_books books;
 	struct origin origin;
 	int64_t offsets[PARTITIONS];
+	int64_t append_ms;
 	struct marker_record marker; /* of the next entry; PARTITIONS copies are sent */
 };
 
 static void start(struct log *log, const char *timeline)
 {
-	*log = (struct log){ .origin = { .sensor = "site1" } };
+	*log = (struct log){ .origin = { .sensor = "site1" }, .append_ms = 5000 };
 	snprintf(log->origin.timeline, sizeof(log->origin.timeline), "%s", timeline);
 	assert_int_equal(
 		audit_books_init(&log->books, PARTITIONS, INT64_MIN, INT64_MAX, &log->findings), 0);
@@ -52,7 +53,7 @@ static int teardown(void **state)
 
 static struct audit_place next_place(struct log *log, uint32_t partition)
 {
-	return (struct audit_place){ partition, log->offsets[partition]++, 5000 };
+	return (struct audit_place){ partition, log->offsets[partition]++, log->append_ms };
 }
 
 static void send_flow(struct log *log, uint32_t partition, int64_t minute, int64_t packets)
@@ -504,7 +505,7 @@ static void test_audit_books_overlap_is_found_within_a_timeline_only(void **stat
 	end_entry(log);
 	judge(log);
 	assert_int_equal(log->findings.total, 1);
-	assert_finds(log, "ns that capture intervals share", FIRST, 0, 9);
+	assert_finds(log, "ns that capture intervals of one boot share", FIRST, 0, 9);
 	audit_books_fini(&log->books);
 
 	start(log, "one");
@@ -514,6 +515,51 @@ static void test_audit_books_overlap_is_found_within_a_timeline_only(void **stat
 	judge(log);
 	assert_int_equal(log->findings.total, 0);
 	assert_int_equal(log->books.series_count, 2);
+}
+
+static void keep_step(void *context, const struct audit_span *span)
+{
+	*(struct audit_span *)context = *span;
+}
+
+/* The same minute twice: once before the clock was set back by one, and once after it. */
+static void test_audit_books_clock_that_was_set_back_adds_up_and_is_named(void **state)
+{
+	struct log *log = *state;
+	struct audit_span step = { 0 };
+
+	log->origin.boot = FIRST * WINDOW_MS - 1;
+	send_entry(log, 0, FIRST);
+	log->origin.boot++;
+	begin_entry(log, 1, FIRST);
+	log->marker.interval_from_ns -= 5; /* a boot's number is used once */
+	end_entry(log);
+	judge(log);
+	audit_books_clock_steps(&log->books, 0, keep_step, &step);
+
+	assert_int_equal(log->findings.total, 0);
+	assert_int_equal(step.from_ns, FIRST * MINUTE_NS);
+	assert_int_equal(step.to_ns, (FIRST + 1) * MINUTE_NS);
+}
+
+static void test_audit_books_two_sensors_at_once_are_found(void **state)
+{
+	struct log *log = *state;
+	struct audit_span step = { 0 };
+
+	log->append_ms = (FIRST + 1) * WINDOW_MS + 6000;
+	log->origin.boot = (FIRST - 5) * WINDOW_MS;
+	send_entry(log, 0, FIRST);
+	log->origin.boot = FIRST * WINDOW_MS;
+	send_entry(log, 1, FIRST);
+	judge(log);
+	audit_books_clock_steps(&log->books, 0, keep_step, &step);
+
+	assert_int_equal(log->findings.total, 1);
+	assert_finds(log,
+		"ns that capture intervals share: two sensors of this name captured at once", FIRST,
+		0, MINUTE_NS);
+	assert_int_equal(step.to_ns, 0);
 }
 
 static void test_audit_books_minutes_outside_are_followed_but_not_judged(void **state)
@@ -573,6 +619,8 @@ int main(void)
 		TEST(test_audit_books_gap_of_lost_entries_adds_up),
 		TEST(test_audit_books_empty_minutes_of_a_replay_add_up),
 		TEST(test_audit_books_overlap_is_found_within_a_timeline_only),
+		TEST(test_audit_books_clock_that_was_set_back_adds_up_and_is_named),
+		TEST(test_audit_books_two_sensors_at_once_are_found),
 		TEST(test_audit_books_minutes_outside_are_followed_but_not_judged),
 		TEST(test_audit_findings_beyond_the_shown_are_counted),
 	};

@@ -13,6 +13,7 @@
 
 /* clang-format off */
 static const char *const reader_properties[][2] = {
+	{ "session.timeout.ms", "6000" }, /* never above a max.poll.interval.ms of the user's */
 	{ "enable.auto.commit", "false" },
 	{ "enable.auto.offset.store", "false" },
 	{ "auto.offset.reset", "earliest" }, /* what retention removes meanwhile is not held */

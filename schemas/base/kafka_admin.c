@@ -116,6 +116,7 @@ int kafka_partition_count(const struct kafka_settings *settings, enum topic topi
 /* clang-format off */
 static const char *const reader_properties[][2] = {
 	{ "group.id", "hoshimi-unused" }, /* required by librdkafka, never joined */
+	{ "session.timeout.ms", "6000" }, /* never above a max.poll.interval.ms of the user's */
 	{ "enable.auto.commit", "false" },
 	{ "auto.offset.reset", "error" },
 	{ "isolation.level", "read_committed" },
@@ -124,6 +125,7 @@ static const char *const reader_properties[][2] = {
 };
 static const char *const uncommitted_properties[][2] = {
 	{ "group.id", "hoshimi-unused" },
+	{ "session.timeout.ms", "6000" },
 	{ "isolation.level", "read_uncommitted" },
 };
 /* clang-format on */

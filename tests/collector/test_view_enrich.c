@@ -105,11 +105,12 @@ static void start_view(struct scene *scene)
 	char brokers[256];
 	char *words[] = { (char[]){ "test" }, (char[]){ "--brokers" }, brokers,
 		(char[]){ "--topic-prefix" }, (char[]){ "test" }, (char[]){ "--group" },
-		(char[]){ "hoshimi" } };
+		(char[]){ "hoshimi" }, (char[]){ "--set" },
+		(char[]){ "kafka.properties.max.poll.interval.ms=15000" } };
 
 	snprintf(brokers, sizeof(brokers), "%s", rd_kafka_mock_cluster_bootstraps(scene->brokers));
 	assert_int_equal(config_create(&scene->config, PROGRAM_COLLECTOR), 0);
-	assert_int_equal(config_parse(scene->config, 7, words, &scene->msg), 0);
+	assert_int_equal(config_parse(scene->config, 9, words, &scene->msg), 0);
 	assert_int_equal(pthread_create(&scene->thread, NULL, view_main, scene), 0);
 }
 

@@ -23,6 +23,7 @@ struct run {
 	struct message_records records;
 	char group[TRANSACTIONAL_ID_BYTES / 2]; /* of the view enrich */
 	struct audit_topic *flows, *enriched, *sensors;
+	struct audit_actors *actors;
 	int64_t *worked; /* the view enrich's positions, -1 none */
 	bool has_position;
 	int rc; /* of a handler */
@@ -74,6 +75,7 @@ static int read_redis(struct run *run)
 	struct redis_store *store = NULL;
 	int rc = redis_store_create(&store, run->config, run->msg);
 
+	audit->redis.lifetimes = redis_lifetimes_of(run->config);
 	if (rc == 0)
 		rc = redis_store_connect(store, false, &audit->redis_reason);
 	if (rc == 0)
@@ -97,6 +99,20 @@ static int read_redis(struct run *run)
 
 /* ---- records ---- */
 
+/* Of what the view count has worked through. */
+static int add_actor(
+	struct run *run, const struct audit_place *place, const struct flow_record *flow)
+{
+	const struct audit *audit = run->audit;
+
+	if (!audit->has_redis || place->offset >= audit->books.partitions[place->partition].applied)
+		return 0;
+	return audit_actors_add(run->actors,
+		period_start(
+			PERIOD_DAY, flow->window_ms / 1000, audit->redis.lifetimes.day_offset_s),
+		flow);
+}
+
 static int take_flows(void *context, const struct audit_record *record)
 {
 	struct run *run = context;
@@ -112,9 +128,11 @@ static int take_flows(void *context, const struct audit_record *record)
 	for (size_t i = 0; rc == 0 && i < run->records.count; i++) {
 		const struct container_item *item = &run->records.items[i];
 
-		if (item->kind == ITEM_FLOW)
+		if (item->kind == ITEM_FLOW) {
 			audit_books_flow(books, &place, &run->records.origin, &item->flow);
-		else if (item->kind == ITEM_MARKER)
+			rc = add_actor(run, &place, &item->flow);
+		}
+		if (item->kind == ITEM_MARKER)
 			audit_books_marker(books, &place, &run->records.origin, &item->marker);
 	}
 	return rc == 0 && books->is_out_of_memory ? -ENOMEM : rc;
@@ -363,7 +381,6 @@ static void judge_position(struct run *run, const char *view, uint32_t partition
 static int judge(struct run *run)
 {
 	struct audit *audit = run->audit;
-	struct redis_lifetimes lifetimes = redis_lifetimes_of(run->config);
 	struct audit_subject subject = { NULL, NULL, FINDING_NO_TIME };
 
 	for (uint32_t i = 0; i < audit->books.partition_count; i++) {
@@ -377,13 +394,15 @@ static int judge(struct run *run)
 	if (!audit->has_redis)
 		return 0;
 	return audit_redis_judge(
-		&audit->redis, &audit->books, &lifetimes, (int64_t)time(NULL) * 1000);
+		&audit->redis, &audit->books, run->actors, (int64_t)time(NULL) * 1000);
 }
 
 static int run_all(struct run *run)
 {
 	int rc = message_records_init(&run->records);
 
+	if (rc == 0)
+		rc = audit_actors_create(&run->actors);
 	if (rc == 0)
 		rc = open_topics(run);
 	if (rc == 0)
@@ -411,6 +430,7 @@ int audit_run(struct audit *audit, const struct config *config, struct message *
 	audit_topic_close(run.enriched);
 	audit_topic_close(run.sensors);
 	message_records_fini(&run.records);
+	audit_actors_destroy(run.actors);
 	free(run.worked);
 	audit->seconds = (double)(timing_now_ms() - start_ms) / 1000;
 	return rc == 0 && audit->books.is_out_of_memory ? -ENOMEM : rc;

@@ -301,10 +301,10 @@ static void keep_interval(struct audit_books *books, struct audit_minute *minute
 	};
 }
 
-static void keep_gap(
-	struct audit_books *books, struct audit_series *series, const struct marker_record *marker)
+static void keep_gap(struct audit_books *books, struct audit_series *series,
+	const struct marker_record *marker, bool is_applied)
 {
-	struct audit_span *gaps;
+	struct audit_named_gap *gaps;
 
 	if (marker->gap_from_ns == AVRO_NULL_LONG || marker->gap_to_ns == AVRO_NULL_LONG)
 		return;
@@ -314,7 +314,8 @@ static void keep_gap(
 		return;
 	}
 	series->gaps = gaps;
-	gaps[series->gap_count++] = (struct audit_span){ marker->gap_from_ns, marker->gap_to_ns };
+	gaps[series->gap_count++] =
+		(struct audit_named_gap){ { marker->gap_from_ns, marker->gap_to_ns }, is_applied };
 }
 
 /* Entry numbers of a source ascend by one; a gap or a return is a finding. */
@@ -367,7 +368,7 @@ static void add_books_of_marker(struct audit_books *books, struct audit_series *
 
 	add_ledger(&minute->ledger, origin, marker);
 	keep_interval(books, minute, place, origin, marker, is_applied);
-	keep_gap(books, series, marker);
+	keep_gap(books, series, marker, is_applied);
 	if (!is_applied)
 		return;
 	add_ledger(&minute->applied_ledger, origin, marker);
@@ -742,7 +743,7 @@ static enum audit_gap_kind kind_of(
 	int64_t window_ns = (int64_t)WINDOW_MS * 1000000;
 
 	for (size_t i = 0; i < series->gap_count; i++)
-		if (audit_time_covers(&series->gaps[i], gap))
+		if (audit_time_covers(&series->gaps[i].span, gap))
 			return GAP_NAMED;
 	if (is_lost(books, number, gap))
 		return GAP_LOST;

@@ -60,6 +60,12 @@ struct audit_minute {
 	bool is_enriched_cut; /* enriched.v1 may no longer hold all of it */
 };
 
+/** Time of which nothing was sent, as a ledger names it. */
+struct audit_named_gap {
+	struct audit_span span;
+	bool is_applied; /* by the view count */
+};
+
 /** What one source has shown of a series. */
 struct audit_source {
 	bool has_entries;
@@ -78,7 +84,7 @@ struct audit_series {
 	int64_t target;		      /* entry that every source should come to; -1 none */
 	int64_t level;		      /* entry that every source has come to */
 	int64_t held_from;	      /* first entry of which the log holds everything */
-	struct audit_span *gaps;      /* that ledgers name */
+	struct audit_named_gap *gaps; /* that ledgers name */
 	size_t gap_count;
 	size_t first_minute, minute_count; /* after judging: its minutes, ascending */
 };

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collector/hyperloglog.h"
 #include "collector/redis_place.h"
 
 #define TRIES 4 /* the view count may move while Redis is read */
@@ -23,6 +24,8 @@ void audit_bucket_fini(struct audit_bucket *bucket)
 	for (size_t i = 0; i < bucket->sensor_count; i++)
 		free(bucket->sensors[i].name);
 	free(bucket->sensors);
+	free(bucket->actors);
+	bucket->actors = NULL;
 	bucket->sensors = NULL;
 	bucket->sensor_count = 0;
 }
@@ -63,6 +66,7 @@ void audit_redis_fini(struct audit_redis *redis)
 	free(redis->buckets);
 	free(redis->watermarks);
 	gap_list_fini(&redis->gaps);
+	free(redis->sensor_gaps);
 	*redis = (struct audit_redis){ 0 };
 }
 
@@ -239,6 +243,30 @@ static int read_blocks(struct reader *reader)
 	return rc;
 }
 
+static int read_actors(struct reader *reader)
+{
+	const char *prefix = redis_store_prefix(reader->store),
+		   *period = period_name(reader->period);
+	int64_t start_s = reader->bucket->start_s;
+	char hash_key[REDIS_KEY_BYTES], sketch_key[REDIS_KEY_BYTES];
+	char name[REDIS_BLOCK_BYTES + 32], sketch[REDIS_SKETCH_BYTES + LABEL_TEXT_BYTES];
+	struct redis_sketch_place at = { hash_key, NULL, sketch_key };
+	struct redis_place place;
+
+	reader->bucket->actors = malloc(HYPERLOGLOG_BYTES);
+	if (reader->bucket->actors == NULL)
+		return -ENOMEM;
+	hyperloglog_init(reader->bucket->actors);
+	if (!redis_place_of_label(&place, reader->period, DIM_TOTAL, 0, "total"))
+		return FAIL_FORMAT;
+	at.field = place.field;
+	snprintf(name, sizeof(name), "sketches:%s", place.block);
+	redis_bucket_key(hash_key, prefix, 0, period, start_s, name);
+	snprintf(sketch, sizeof(sketch), "%s%s", place.sketch, place.field);
+	redis_bucket_key(sketch_key, prefix, 0, period, start_s, sketch);
+	return redis_store_merge_sketch(reader->store, &at, reader->bucket->actors, reader->msg);
+}
+
 /* Most buckets there have been are long gone: two questions tell. */
 static int read_bucket(struct reader *reader)
 {
@@ -252,7 +280,9 @@ static int read_bucket(struct reader *reader)
 	for (unsigned i = DIM_TOTAL + 1; rc == 0 && i < DIM_COUNT; i++)
 		if (!redis_place_has_blocks((enum dimension)i))
 			rc = read_plain(reader, (enum dimension)i);
-	return rc == 0 ? read_blocks(reader) : rc;
+	if (rc == 0)
+		rc = read_blocks(reader);
+	return rc == 0 && reader->period == PERIOD_DAY ? read_actors(reader) : rc;
 }
 
 static void add_bucket(void *context, const char *text, const char *value)
@@ -326,6 +356,37 @@ static int read_gaps(struct reader *reader)
 		reader, reader->msg);
 }
 
+/* `SENSOR:FROM_NS` → TO_NS */
+static void add_sensor_gap(void *context, const char *field, const char *value)
+{
+	struct reader *reader = context;
+	struct audit_redis *redis = reader->redis;
+	const char *colon = strrchr(field, ':');
+	struct audit_sensor_gap *gaps, *gap;
+
+	if (colon == NULL || (size_t)(colon - field) >= sizeof(gap->sensor))
+		return;
+	gaps = realloc(redis->sensor_gaps, (redis->sensor_gap_count + 1) * sizeof(*gaps));
+	if (gaps == NULL) {
+		reader->is_out_of_memory = true;
+		return;
+	}
+	redis->sensor_gaps = gaps;
+	gap = &gaps[redis->sensor_gap_count++];
+	*gap = (struct audit_sensor_gap){ .span = { number_of(colon + 1), number_of(value) } };
+	memcpy(gap->sensor, field, (size_t)(colon - field));
+}
+
+static int read_sensor_gaps(struct reader *reader)
+{
+	char key[REDIS_KEY_BYTES];
+
+	reader->redis->sensor_gap_count = 0;
+	return redis_store_hash(reader->store,
+		redis_key(key, redis_store_prefix(reader->store), 0, "sensor_gaps"), add_sensor_gap,
+		reader, reader->msg);
+}
+
 static int read_watermarks(
 	struct redis_store *store, uint32_t partitions, int64_t *out, struct message *msg)
 {
@@ -351,6 +412,8 @@ static int read_once(struct reader *reader)
 			reader->redis, reader->msg);
 	if (rc == 0)
 		rc = read_gaps(reader);
+	if (rc == 0)
+		rc = read_sensor_gaps(reader);
 	if (rc == 0 && reader->is_out_of_memory)
 		rc = -ENOMEM;
 	return rc;
@@ -395,7 +458,9 @@ int audit_redis_read(struct audit_redis *redis, struct redis_store *store, uint3
 		free(after);
 		return -ENOMEM;
 	}
-	rc = read_still(&reader, partitions, after);
+	rc = redis_lifetimes_read(&redis->lifetimes, store, msg);
+	if (rc == 0)
+		rc = read_still(&reader, partitions, after);
 	redis->is_there = redis->bucket_count > 0;
 	for (uint32_t i = 0; i < partitions; i++)
 		redis->is_there |= redis->watermarks[i] >= 0;
@@ -568,6 +633,7 @@ struct judge {
 	struct audit_redis *redis;
 	const struct audit_books *books;
 	const struct redis_lifetimes *lifetimes;
+	const struct audit_actors *actors;
 	int64_t now_ms;
 	const struct expected *expected;
 	const struct audit_bucket *found; /* NULL: Redis knows no such bucket */
@@ -681,6 +747,26 @@ static void judge_sensors(const struct judge *judge)
 	}
 }
 
+/* Registers, behind Redis's header: estimates may agree where actors do not. */
+static void judge_actors(const struct judge *judge)
+{
+	const uint8_t *expected = audit_actors_of(judge->actors, judge->expected->bucket.start_s);
+	struct audit_subject subject = about(judge, NULL);
+	uint8_t none[HYPERLOGLOG_BYTES];
+
+	hyperloglog_init(none);
+	if (expected == NULL)
+		expected = none;
+	if (judge->found->actors != NULL &&
+		memcmp(expected + HYPERLOGLOG_HEADER_BYTES,
+			judge->found->actors + HYPERLOGLOG_HEADER_BYTES,
+			HYPERLOGLOG_BYTES - HYPERLOGLOG_HEADER_BYTES) != 0)
+		audit_finding_add(judge->books->findings, &subject,
+			(int64_t)hyperloglog_count(expected),
+			(int64_t)hyperloglog_count(judge->found->actors),
+			"estimate of unique actors in Redis, sketch of the %s", judge->period);
+}
+
 static bool is_empty(const struct audit_bucket *bucket)
 {
 	return !bucket->has_ledger && !bucket->has_packets[DIM_TOTAL];
@@ -726,6 +812,7 @@ static void judge_bucket(struct judge *judge)
 		judge_dimension(judge, (enum dimension)i);
 	judge_sensors(judge);
 	if (period == PERIOD_DAY) {
+		judge_actors(judge);
 		judge->redis->total.packets += judge->found->packets[DIM_TOTAL];
 		judge->redis->total.bytes += judge->found->bytes[DIM_TOTAL];
 	}
@@ -799,12 +886,76 @@ static void judge_poison(const struct audit_redis *redis, const struct audit_boo
 			"messages that could not be read, in Redis");
 }
 
-int audit_redis_judge(struct audit_redis *redis, const struct audit_books *books,
-	const struct redis_lifetimes *lifetimes, int64_t now_ms)
+/* ---- gaps of sensors ---- */
+
+static const struct audit_sensor_gap *find_sensor_gap(
+	const struct audit_redis *redis, const char *sensor, int64_t from_ns)
 {
-	struct judge judge = {
-		.redis = redis, .books = books, .lifetimes = lifetimes, .now_ms = now_ms
-	};
+	for (size_t i = 0; i < redis->sensor_gap_count; i++)
+		if (redis->sensor_gaps[i].span.from_ns == from_ns &&
+			strcmp(redis->sensor_gaps[i].sensor, sensor) == 0)
+			return &redis->sensor_gaps[i];
+	return NULL;
+}
+
+static bool is_named(const struct audit_books *books, const struct audit_sensor_gap *gap)
+{
+	for (size_t i = 0; i < books->series_count; i++)
+		for (size_t k = 0; k < books->series[i].gap_count; k++)
+			if (books->series[i].gaps[k].span.from_ns == gap->span.from_ns &&
+				strcmp(books->series[i].sensor, gap->sensor) == 0)
+				return true;
+	return false;
+}
+
+static struct audit_subject about_gap(const char *sensor, const struct audit_span *gap)
+{
+	return (struct audit_subject){ sensor, NULL, gap->to_ns / 1000000 / WINDOW_MS * WINDOW_MS };
+}
+
+static void judge_named_gap(const struct audit_redis *redis, const struct audit_books *books,
+	const struct audit_series *series, const struct audit_named_gap *gap)
+{
+	struct audit_subject subject = about_gap(series->sensor, &gap->span);
+	const struct audit_sensor_gap *found;
+
+	if (!gap->is_applied)
+		return;
+	found = find_sensor_gap(redis, series->sensor, gap->span.from_ns);
+	audit_finding_unless_equal(books->findings, &subject, gap->span.to_ns,
+		found != NULL ? found->span.to_ns : AVRO_NULL_LONG,
+		"end in ns of a gap that a ledger names, in Redis");
+}
+
+/* What ledgers name as not sent is in Redis, and nothing else. */
+static void judge_sensor_gaps(const struct audit_redis *redis, const struct audit_books *books)
+{
+	bool is_all = books->from_ms == INT64_MIN && books->to_ms == INT64_MAX;
+
+	for (size_t i = 0; i < books->series_count; i++)
+		for (size_t k = 0; k < books->series[i].gap_count; k++)
+			judge_named_gap(redis, books, &books->series[i], &books->series[i].gaps[k]);
+	for (uint32_t p = 0; p < books->partition_count; p++)
+		is_all &= books->partitions[p].low == 0; /* older ledgers are gone */
+	for (size_t i = 0; is_all && redis->is_exact && i < redis->sensor_gap_count; i++) {
+		const struct audit_sensor_gap *gap = &redis->sensor_gaps[i];
+		struct audit_subject subject = about_gap(gap->sensor, &gap->span);
+
+		if (!is_named(books, gap))
+			audit_finding_add(books->findings, &subject, AVRO_NULL_LONG,
+				gap->span.to_ns,
+				"end in ns of a gap in Redis that no ledger names");
+	}
+}
+
+int audit_redis_judge(struct audit_redis *redis, const struct audit_books *books,
+	const struct audit_actors *actors, int64_t now_ms)
+{
+	struct judge judge = { .redis = redis,
+		.books = books,
+		.lifetimes = &redis->lifetimes,
+		.actors = actors,
+		.now_ms = now_ms };
 	struct order *order = order_of(books);
 	int rc = order != NULL ? 0 : -ENOMEM;
 
@@ -815,6 +966,8 @@ int audit_redis_judge(struct audit_redis *redis, const struct audit_books *books
 		rc = judge_period(&judge, (enum period)i, order);
 	if (rc == 0)
 		judge_poison(redis, books);
+	if (rc == 0)
+		judge_sensor_gaps(redis, books);
 	free(order);
 	return rc;
 }

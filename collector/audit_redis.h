@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "collector/audit_actors.h"
 #include "collector/audit_books.h"
 #include "collector/gaps.h"
 #include "collector/redis_batch.h"
@@ -19,6 +20,12 @@ struct audit_sensor {
 	int64_t packets, bytes;		  /* AVRO_NULL_LONG: no such field */
 	int64_t addresses, ipv6_prefixes; /* stated; AVRO_NULL_LONG none */
 	bool is_seen;
+};
+
+/** Time of which a sensor sent nothing, as Redis keeps it from the ledgers. */
+struct audit_sensor_gap {
+	char sensor[ORIGIN_TEXT_BYTES];
+	struct audit_span span;
 };
 
 /** A minute, hour or day: as Redis has it, or as it should be. */
@@ -34,6 +41,7 @@ struct audit_bucket {
 	int64_t packets[DIM_COUNT], bytes[DIM_COUNT];	   /* sums over labels */
 	struct audit_sensor *sensors;
 	size_t sensor_count;
+	uint8_t *actors; /* days: the sketch of all actors (HYPERLOGLOG_BYTES); NULL none */
 };
 
 struct audit_redis {
@@ -42,6 +50,9 @@ struct audit_redis {
 	int64_t *watermarks;  /* -1 none */
 	int64_t poison;	      /* AVRO_NULL_LONG: none */
 	struct gap_list gaps; /* what the view count never read */
+	struct audit_sensor_gap *sensor_gaps;
+	size_t sensor_gap_count;
+	struct redis_lifetimes lifetimes;
 	struct audit_bucket *buckets;
 	size_t bucket_count, bucket_capacity;
 	/* what was compared */
@@ -74,4 +85,4 @@ struct audit_sensor *audit_bucket_sensor(struct audit_bucket *bucket, const char
  * @return 0 or -ENOMEM
  */
 int audit_redis_judge(struct audit_redis *redis, const struct audit_books *books,
-	const struct redis_lifetimes *lifetimes, int64_t now_ms) MUST_CHECK;
+	const struct audit_actors *actors, int64_t now_ms) MUST_CHECK;

@@ -20,10 +20,11 @@
 
 #include "schemas/base/bytes.h"
 
-#define HYPERLOGLOG_BYTES      12304 /* 16 of header, 16,384 registers of 6 bits */
-#define HYPERLOGLOG_ERROR      0.0081
-#define HYPERLOGLOG_RANK_MAX   32 /* what Redis's sparse form holds, see hyperloglog_element */
-#define HYPERLOGLOG_WORD_BYTES 4
+#define HYPERLOGLOG_BYTES	 12304 /* 16 of header, 16,384 registers of 6 bits */
+#define HYPERLOGLOG_HEADER_BYTES 16    /* the rest is registers alone */
+#define HYPERLOGLOG_ERROR	 0.0081
+#define HYPERLOGLOG_RANK_MAX	 32 /* what Redis's sparse form holds, see hyperloglog_element */
+#define HYPERLOGLOG_WORD_BYTES	 4
 #define HYPERLOGLOG_WORDS_MAX                                                                      \
 	12 /* with two numbers up to 64 bytes, the longest value in a compact hash of Redis */
 

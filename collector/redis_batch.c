@@ -441,6 +441,58 @@ static void add_as_names(struct builder *b)
 	}
 }
 
+/* Readers need no configuration of the collector's: which days and how long stands beside the counters. */
+static const struct {
+	const char *field;
+	enum period period; /* PERIOD_COUNT: where days begin */
+} lifetime_fields[] = {
+	{ "minute", PERIOD_MINUTE },
+	{ "hour", PERIOD_HOUR },
+	{ "day", PERIOD_DAY },
+	{ "day_offset", PERIOD_COUNT },
+};
+
+#define LIFETIME_FIELDS (sizeof(lifetime_fields) / sizeof(lifetime_fields[0]))
+
+static void add_lifetimes(struct builder *b)
+{
+	if (tally_is_empty(b->tally))
+		return;
+	plain_op(b, 'T', "lifetimes", 'h');
+	count_word(b, LIFETIME_FIELDS);
+	for (size_t i = 0; i < LIFETIME_FIELDS; i++) {
+		enum period period = lifetime_fields[i].period;
+
+		text_word(b, lifetime_fields[i].field);
+		redis_words_int(&b->batch->ops, period == PERIOD_COUNT
+							? b->lifetimes->day_offset_s
+							: (int64_t)b->lifetimes->seconds[period]);
+	}
+}
+
+static void keep_lifetime(void *context, const char *field, const char *value)
+{
+	struct redis_lifetimes *lifetimes = context;
+
+	for (size_t i = 0; i < LIFETIME_FIELDS; i++) {
+		if (strcmp(lifetime_fields[i].field, field) != 0)
+			continue;
+		if (lifetime_fields[i].period == PERIOD_COUNT)
+			lifetimes->day_offset_s = strtoll(value, NULL, 10);
+		else
+			lifetimes->seconds[lifetime_fields[i].period] = strtoull(value, NULL, 10);
+	}
+}
+
+int redis_lifetimes_read(
+	struct redis_lifetimes *lifetimes, struct redis_store *store, struct message *msg)
+{
+	char key[REDIS_KEY_BYTES];
+
+	return redis_store_hash(store, redis_key(key, redis_store_prefix(store), 0, "lifetimes"),
+		keep_lifetime, lifetimes, msg);
+}
+
 /* ---- ledgers ---- */
 
 static void add_extreme(
@@ -594,6 +646,7 @@ int redis_batch_build(struct redis_batch *batch, struct tally *tally, const char
 			rc = add_buckets(&b);
 	}
 	add_as_names(&b);
+	add_lifetimes(&b);
 	for (size_t i = 0; i < tally->ledger_count; i++)
 		add_ledger(&b, &tally->ledgers[i]);
 	add_poison(&b, partition);

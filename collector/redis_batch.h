@@ -17,6 +17,10 @@ struct redis_lifetimes {
 
 struct redis_lifetimes redis_lifetimes_of(const struct config *config);
 
+/** What the view count has kept in Redis of its own; what is not there stays as it is. */
+int redis_lifetimes_read(struct redis_lifetimes *lifetimes, struct redis_store *store,
+	struct message *msg) MUST_CHECK;
+
 /** Fills the batch (which is cleared first). @return 0 or -ENOMEM */
 int redis_batch_build(struct redis_batch *batch, struct tally *tally, const char *prefix,
 	const struct redis_lifetimes *lifetimes, uint32_t partition) MUST_CHECK;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "collector/hyperloglog.h"
+#include "collector/redis_batch.h"
 #include "collector/redis_place.h"
 
 struct tile {
@@ -628,6 +629,16 @@ static int load_all(struct loader *loader)
 	return rc == 0 ? load_names(loader) : rc;
 }
 
+/* Days begin where the view count has let them begin. */
+static int load_day_offset(struct loader *loader)
+{
+	struct redis_lifetimes lifetimes = { .day_offset_s = loader->report->query.day_offset_s };
+	int rc = redis_lifetimes_read(&lifetimes, loader->store, loader->msg);
+
+	loader->report->query.day_offset_s = lifetimes.day_offset_s;
+	return rc;
+}
+
 int report_from_redis(struct report *report, struct redis_store *store, struct message *msg)
 {
 	struct loader loader = { .report = report, .store = store, .msg = msg };
@@ -635,7 +646,9 @@ int report_from_redis(struct report *report, struct redis_store *store, struct m
 
 	if (rc != 0)
 		return rc;
-	rc = load_all(&loader);
+	rc = load_day_offset(&loader);
+	if (rc == 0)
+		rc = load_all(&loader);
 	report->actors_error = HYPERLOGLOG_ERROR;
 	report_sort(report);
 	count_map_fini(&loader.known);

@@ -338,11 +338,15 @@ static void keep_as_name(struct tally *tally, const struct geo_answer *geo)
 		*number = tally->names.count;
 }
 
+uint64_t tally_actor_element(struct bytes actor)
+{
+	return hyperloglog_element(XXH3_64bits_withSeed(actor.data, actor.size, ACTOR_SEED));
+}
+
 void tally_flow(struct tally *tally, const struct origin *origin, const struct flow_record *flow,
 	const struct geo_answer *geo)
 {
-	uint64_t actor = hyperloglog_element(
-		XXH3_64bits_withSeed(flow->actor.data, flow->actor.size, ACTOR_SEED));
+	uint64_t actor = tally_actor_element(flow->actor);
 	uint32_t country = (uint32_t)((uint8_t)geo->country[0] << 8 | (uint8_t)geo->country[1]);
 	uint32_t protocol = (uint32_t)flow->ip_version << 8 | flow->protocol;
 	uint32_t sensor;

@@ -98,6 +98,9 @@ void tally_flow(struct tally *tally, const struct origin *origin, const struct f
 void tally_marker(
 	struct tally *tally, const struct origin *origin, const struct marker_record *marker);
 
+/** What stands for an actor in every sketch: the same in each process. */
+uint64_t tally_actor_element(struct bytes actor);
+
 uint64_t tally_pack(const struct tally_key *key);
 struct tally_key tally_unpack(uint64_t packed);
 

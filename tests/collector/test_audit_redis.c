@@ -10,6 +10,8 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "collector/hyperloglog.h"
+
 #define MINUTE	  INT64_C(1000)
 #define APPEND_MS INT64_C(1000000000)
 #define PACKETS	  7
@@ -21,6 +23,7 @@ struct scene {
 	struct audit_findings findings;
 	struct audit_books books;
 	struct audit_redis redis;
+	struct audit_actors *actors;
 };
 
 /* One sensor, one minute of which 59 s were observed, one entry in one partition. */
@@ -85,6 +88,8 @@ static int setup(void **state)
 	scene = (struct scene){ 0 };
 	assert_int_equal(
 		audit_books_init(&scene.books, 1, INT64_MIN, INT64_MAX, &scene.findings), 0);
+	assert_int_equal(audit_actors_create(&scene.actors), 0);
+	scene.redis.lifetimes = lifetimes;
 	scene.books.has_sensors = scene.books.has_enriched = false;
 	scene.redis.is_there = scene.redis.is_exact = true;
 	scene.redis.buckets = calloc(PERIOD_COUNT + 1, sizeof(*scene.redis.buckets));
@@ -101,6 +106,7 @@ static int teardown(void **state)
 {
 	struct scene *scene = *state;
 
+	audit_actors_destroy(scene->actors);
 	audit_redis_fini(&scene->redis);
 	audit_books_fini(&scene->books);
 	return 0;
@@ -108,7 +114,7 @@ static int teardown(void **state)
 
 static void judge(struct scene *scene, int64_t age_s)
 {
-	assert_int_equal(audit_redis_judge(&scene->redis, &scene->books, &lifetimes,
+	assert_int_equal(audit_redis_judge(&scene->redis, &scene->books, scene->actors,
 				 APPEND_MS + age_s * 1000),
 		0);
 }
@@ -133,6 +139,101 @@ static void empty(struct audit_bucket *bucket)
 
 	audit_bucket_fini(bucket);
 	audit_bucket_init(bucket, period, start_s);
+}
+
+/* The day's sketch in Redis, and that of the log, of so many actors each, of which the first are the same. */
+static void fill_actors(struct scene *scene, uint32_t in_redis, uint32_t in_log)
+{
+	struct audit_bucket *day = &scene->redis.buckets[PERIOD_DAY];
+	struct flow_record flow = flow_defaults();
+	uint8_t address[4], element[8];
+
+	day->actors = malloc(HYPERLOGLOG_BYTES);
+	assert_non_null(day->actors);
+	hyperloglog_init(day->actors);
+	flow.actor = (struct bytes){ address, sizeof(address) };
+	for (uint32_t i = 0; i < in_redis || i < in_log; i++) {
+		store_u32(address, i);
+		store_u64_le(element, tally_actor_element(flow.actor));
+		if (i < in_redis)
+			hyperloglog_add(day->actors, element, sizeof(element));
+		if (i < in_log)
+			assert_int_equal(audit_actors_add(scene->actors, day->start_s, &flow), 0);
+	}
+}
+
+static void test_audit_redis_equal_sketches_balance(void **state)
+{
+	struct scene *scene = *state;
+
+	fill_books(scene, 2);
+	fill_actors(scene, 40, 40);
+	judge(scene, 0);
+	assert_int_equal(scene->findings.total, 0);
+}
+
+static void test_audit_redis_sketch_that_lacks_an_actor_is_found(void **state)
+{
+	struct scene *scene = *state;
+
+	fill_books(scene, 2);
+	fill_actors(scene, 39, 40);
+	judge(scene, 0);
+	assert_int_equal(scene->findings.total, 1);
+	assert_finds(scene, "estimate of unique actors in Redis, sketch of the day", 40, 39);
+}
+
+/* A gap that a ledger names, and what Redis has of it; -1 nothing. */
+static void fill_gap(struct scene *scene, int64_t named_to_ns, int64_t kept_to_ns)
+{
+	struct audit_series *series = &scene->books.series[0];
+
+	if (named_to_ns >= 0) {
+		series->gaps = calloc(1, sizeof(*series->gaps));
+		assert_non_null(series->gaps);
+		series->gaps[series->gap_count++] =
+			(struct audit_named_gap){ { 5, named_to_ns }, true };
+	}
+	if (kept_to_ns < 0)
+		return;
+	scene->redis.sensor_gaps = calloc(1, sizeof(*scene->redis.sensor_gaps));
+	assert_non_null(scene->redis.sensor_gaps);
+	scene->redis.sensor_gaps[scene->redis.sensor_gap_count++] =
+		(struct audit_sensor_gap){ "site1", { 5, kept_to_ns } };
+}
+
+static void test_audit_redis_gap_of_a_sensor_is_kept(void **state)
+{
+	struct scene *scene = *state;
+
+	fill_books(scene, 2);
+	fill_gap(scene, 9, 9);
+	judge(scene, 0);
+	assert_int_equal(scene->findings.total, 0);
+}
+
+static void test_audit_redis_gap_of_a_sensor_that_differs_is_found(void **state)
+{
+	static const struct {
+		int64_t named, kept, expected, found;
+		const char *what;
+	} cases[] = {
+		{ 9, 8, 9, 8, "end in ns of a gap that a ledger names, in Redis" },
+		{ 9, -1, 9, AVRO_NULL_LONG, "end in ns of a gap that a ledger names, in Redis" },
+		{ -1, 8, AVRO_NULL_LONG, 8, "end in ns of a gap in Redis that no ledger names" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct scene *scene = *state;
+
+		fill_books(scene, 2);
+		fill_gap(scene, cases[i].named, cases[i].kept);
+		judge(scene, 0);
+		assert_int_equal(scene->findings.total, 1);
+		assert_finds(scene, cases[i].what, cases[i].expected, cases[i].found);
+		teardown(state);
+		setup(state);
+	}
 }
 
 static void test_audit_redis_equal_buckets_balance(void **state)
@@ -290,6 +391,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_audit_redis_equal_buckets_balance),
+		TEST(test_audit_redis_equal_sketches_balance),
+		TEST(test_audit_redis_sketch_that_lacks_an_actor_is_found),
+		TEST(test_audit_redis_gap_of_a_sensor_is_kept),
+		TEST(test_audit_redis_gap_of_a_sensor_that_differs_is_found),
 		TEST(test_audit_redis_changed_figures_are_found),
 		TEST(test_audit_redis_unknown_sensor_is_found),
 		TEST(test_audit_redis_minute_that_may_be_gone_is_no_finding),

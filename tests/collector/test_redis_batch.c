@@ -226,6 +226,22 @@ static void test_redis_batch_service_lies_in_one_hash_of_each_period(void **stat
 	}
 }
 
+/* Readers learn from Redis how long its keys live and where days begin. */
+static void test_redis_batch_says_its_lifetimes(void **state)
+{
+	static const char *const wanted[] = { "minute", "21600", "hour", "1209600", "day",
+		"34560000", "day_offset", "0" };
+	struct fixture *f = *state;
+	struct operation op;
+
+	count(f, 1, 23, false);
+	build(f);
+	op = find(&f->batch, 'T', "hoshimi:{0}:lifetimes");
+	assert_int_equal(op.count, 4);
+	for (size_t i = 0; i < 8; i++)
+		assert_true(is_text(word_of(&f->batch.ops, op.items + i), wanted[i]));
+}
+
 static void test_redis_batch_class_lies_in_three_hashes(void **state)
 {
 	struct fixture *f = *state;
@@ -420,6 +436,7 @@ int main(void)
 		TEST(test_redis_batch_of_nothing_is_empty),
 		TEST(test_redis_batch_reads_from_end_to_end),
 		TEST(test_redis_batch_service_lies_in_one_hash_of_each_period),
+		TEST(test_redis_batch_says_its_lifetimes),
 		TEST(test_redis_batch_class_lies_in_three_hashes),
 		TEST(test_redis_batch_names_its_blocks),
 		TEST(test_redis_batch_sketch_grows_by_the_number_of_actors),

@@ -207,6 +207,19 @@ static void lose_position(struct count_view *view, uint32_t number)
 	forget(&view->partitions[number]);
 }
 
+/*
+ * Redis does not answer, and each question would wait as long again: all partitions pause, so that
+ * nothing piles up, and between two tries the group hears from us (max.poll.interval.ms).
+ */
+static void lose_redis(struct count_view *view, const char *error)
+{
+	log_warning("redis did not answer, asking it for its watermarks error=\"%s\"", error);
+	for (uint32_t i = 0; i < view->partition_count; i++)
+		if (view->partitions[i].is_ours && view->partitions[i].is_positioned)
+			lose_position(view, i);
+	view->retry_at_s = timing_now_s() + RETRY_S;
+}
+
 static void apply(struct count_view *view, uint32_t number)
 {
 	struct count_partition *partition = &view->partitions[number];
@@ -244,10 +257,7 @@ static void apply(struct count_view *view, uint32_t number)
 		view->is_failed = true;
 		break;
 	case APPLY_UNSURE:
-		log_warning("redis did not answer, asking it for its watermark partition=%u "
-			    "error=\"%s\"",
-			number, msg.text);
-		lose_position(view, number);
+		lose_redis(view, msg.text);
 		break;
 	}
 }
@@ -272,13 +282,13 @@ static void verify(struct count_view *view)
 			rc = redis_store_watermark(view->store, i, &stored, &msg);
 		if (rc == 0 && stored == (partition->is_stored ? partition->from : -1))
 			continue;
-		if (rc == 0)
-			log_warning("redis has another watermark than it was given, starting again "
-				    "from it partition=%u "
-				    "given=%lld stored=%lld",
-				i, (long long)partition->from, (long long)stored);
-		else
-			log_warning("redis does not answer partition=%u error=\"%s\"", i, msg.text);
+		if (rc != 0) {
+			lose_redis(view, msg.text);
+			return;
+		}
+		log_warning("redis has another watermark than it was given, starting again from it "
+			    "partition=%u given=%lld stored=%lld",
+			i, (long long)partition->from, (long long)stored);
 		lose_position(view, i);
 	}
 }

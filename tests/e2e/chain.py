@@ -18,6 +18,8 @@ import sys
 import time
 
 import audit
+import times
+import views
 
 BUILD = pathlib.Path(sys.argv[1])
 DATA = pathlib.Path(sys.argv[2])
@@ -759,6 +761,13 @@ def main():
     capture, truth = make_capture()
     summary = test_offline(capture, truth)
     reference = test_chain(capture, summary)
+    more = {**views.TESTS, "times": times.test_times}
+    if only == "audit":
+        audit.test_audit(sys.modules[__name__], capture, is_alone=True)
+        return
+    if only in more:
+        more[only](sys.modules[__name__], capture, summary, reference)
+        return
     if only:
         globals()[f"test_{only}"](capture, summary, reference)
         return
@@ -779,6 +788,8 @@ def main():
     test_fenced_replay(capture, summary, reference)
     test_late_kafka()
     audit.test_audit(sys.modules[__name__], capture)
+    for test in more.values():
+        test(sys.modules[__name__], capture, summary, reference)
 
 
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended below

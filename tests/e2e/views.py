@@ -286,8 +286,10 @@ def test_standstill(e2e, capture, summary, reference):
 
 def own_redis(e2e, port, *words):
     """A Redis of the test's own: it may be frozen, and take over from another one."""
-    process = e2e.start(f"redis-{port}", "redis-server", "--port", port, "--save", "", "--appendonly", "no",
-                        "--maxmemory-policy", "noeviction", "--bind", "127.0.0.1", *words)
+    folder = e2e.DATA / f"redis-{port}"  # a replica keeps what it was sent
+    folder.mkdir()
+    process = e2e.start(f"redis-{port}", "redis-server", "--port", port, "--save", "", "--appendonly", "no", "--dir",
+                        folder, "--maxmemory-policy", "noeviction", "--bind", "127.0.0.1", *words)
     e2e.wait_for(lambda: ask(e2e, port, "ping") == "PONG", 20)
     return process
 

@@ -226,10 +226,12 @@ static int take_state(void *context, const struct audit_record *record)
 	char key[TRANSACTIONAL_ID_BYTES];
 
 	for (uint32_t i = 0; i < run->audit->books.partition_count; i++) {
-		enrich_state_key(key, run->group, i);
+		view_state_key(key, run->group, i);
 		if (record->key.size == strlen(key) &&
-			memcmp(record->key.data, key, record->key.size) == 0)
-			enrich_state_decode(&run->audit->enrich[i], record->value);
+			memcmp(record->key.data, key, record->key.size) == 0) {
+			view_state_fini(&run->audit->enrich[i]);
+			view_state_decode(&run->audit->enrich[i], record->value);
+		}
 	}
 	return 0;
 }
@@ -259,8 +261,8 @@ static int open_topics(struct run *run)
 	const struct report_query *query = &run->audit->query;
 	int rc;
 
-	enrich_state_group(
-		run->group, run->kafka.prefix, config_text(run->config, OPT_COLLECTOR_GROUP));
+	view_state_group(run->group, run->kafka.prefix,
+		config_text(run->config, OPT_COLLECTOR_GROUP), "enrich");
 	rc = audit_topic_open(&run->flows, &run->kafka, TOPIC_FLOWS, run->group, OPEN_MS, run->msg);
 	if (rc != 0)
 		return rc;

@@ -11,7 +11,7 @@
 #pragma once
 
 #include "collector/audit_redis.h"
-#include "collector/enrich_state.h"
+#include "collector/view_state.h"
 #include "collector/report.h"
 
 struct audit {
@@ -21,7 +21,7 @@ struct audit {
 	struct audit_redis redis;
 	struct message redis_reason, enriched_reason, sensors_reason; /* why it is not available */
 	bool has_redis;
-	struct enrich_state *enrich; /* by partition, as state.v1 has it */
+	struct view_state *enrich;   /* by partition, as state.v1 has it */
 	int64_t unreadable_enriched; /* records of the enriched topic that are no such records */
 	double seconds;
 };

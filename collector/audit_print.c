@@ -166,7 +166,7 @@ static void each_enrich_gap(struct buffer *out, const struct audit *audit, gap_p
 {
 	for (uint32_t p = 0; p < audit->books.partition_count; p++) {
 		for (size_t i = 0; i < audit->enrich[p].gap_count; i++) {
-			const struct enrich_gap *from = &audit->enrich[p].gaps[i];
+			const struct view_gap *from = &audit->enrich[p].gaps[i];
 			struct gap gap = { p, from->from, from->to };
 
 			print(out, "enriched", &gap);

@@ -140,6 +140,7 @@ int log_reader_poll(
 	if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
 		*out = (struct log_message){ .partition = (uint32_t)message->partition,
 			.offset = message->offset,
+			.append_ms = rd_kafka_message_timestamp(message, NULL),
 			.value = { message->payload, message->len },
 			.key = { message->key, message->key_len },
 			.handle = message };

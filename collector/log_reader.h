@@ -22,6 +22,7 @@ struct log_reader_events {
 struct log_message {
 	uint32_t partition;
 	int64_t offset;
+	int64_t append_ms;  /* when the broker took it */
 	struct bytes value; /* until log_message_release */
 	struct bytes key;
 	void *handle;

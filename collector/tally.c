@@ -343,29 +343,34 @@ uint64_t tally_actor_element(struct bytes actor)
 	return hyperloglog_element(XXH3_64bits_withSeed(actor.data, actor.size, ACTOR_SEED));
 }
 
+void tally_labels(
+	const struct flow_record *flow, const struct geo_answer *geo, uint32_t out[DIM_COUNT])
+{
+	out[DIM_TOTAL] = 0;
+	out[DIM_CLASS] = flow->class;
+	out[DIM_ROLE] = flow->role;
+	out[DIM_PROTOCOL] = (uint32_t)flow->ip_version << 8 | flow->protocol;
+	out[DIM_SERVICE] = tally_service_label(flow->role, flow->protocol, flow->service_port);
+	out[DIM_COUNTRY] = (uint32_t)((uint8_t)geo->country[0] << 8 | (uint8_t)geo->country[1]);
+	out[DIM_ASN] = geo->asn;
+	out[DIM_TOOL] = flow->tool;
+	out[DIM_PAYLOAD] = flow->payload;
+	out[DIM_SENSOR] = 0;
+}
+
 void tally_flow(struct tally *tally, const struct origin *origin, const struct flow_record *flow,
 	const struct geo_answer *geo)
 {
 	uint64_t actor = tally_actor_element(flow->actor);
-	uint32_t country = (uint32_t)((uint8_t)geo->country[0] << 8 | (uint8_t)geo->country[1]);
-	uint32_t protocol = (uint32_t)flow->ip_version << 8 | flow->protocol;
-	uint32_t sensor;
+	uint32_t labels[DIM_COUNT];
 
-	if (sensor_number(tally, origin->sensor, &sensor) != 0) {
+	tally_labels(flow, geo, labels);
+	if (sensor_number(tally, origin->sensor, &labels[DIM_SENSOR]) != 0) {
 		tally->is_out_of_memory = true;
 		return;
 	}
-	add(tally, flow, DIM_TOTAL, 0, actor);
-	add(tally, flow, DIM_CLASS, flow->class, actor);
-	add(tally, flow, DIM_ROLE, flow->role, actor);
-	add(tally, flow, DIM_PROTOCOL, protocol, actor);
-	add(tally, flow, DIM_SERVICE,
-		tally_service_label(flow->role, flow->protocol, flow->service_port), actor);
-	add(tally, flow, DIM_COUNTRY, country, actor);
-	add(tally, flow, DIM_ASN, geo->asn, actor);
-	add(tally, flow, DIM_TOOL, flow->tool, actor);
-	add(tally, flow, DIM_PAYLOAD, flow->payload, actor);
-	add(tally, flow, DIM_SENSOR, sensor, actor);
+	for (enum dimension dimension = 0; dimension < DIM_COUNT; dimension++)
+		add(tally, flow, dimension, labels[dimension], actor);
 	keep_as_name(tally, geo);
 	if (tally->options.for_report)
 		add_minute(tally, flow);

@@ -90,6 +90,10 @@ void tally_fini(struct tally *tally);
 void tally_clear(struct tally *tally);
 bool tally_is_empty(const struct tally *tally);
 
+/** The flow's label in every dimension; DIM_SENSOR's is left at 0. */
+void tally_labels(
+	const struct flow_record *flow, const struct geo_answer *geo, uint32_t out[DIM_COUNT]);
+
 /** Adds a flow. Memory running out is latched in `is_out_of_memory`. */
 void tally_flow(struct tally *tally, const struct origin *origin, const struct flow_record *flow,
 	const struct geo_answer *geo);

@@ -6,6 +6,7 @@
 static const struct view views[] = {
 	{ "count", view_count_run },
 	{ "enrich", view_enrich_run },
+	{ "watch", view_watch_run },
 };
 
 const struct view *view_find(const char *name)

@@ -23,6 +23,8 @@ int view_count_run(
 	const struct config *config, const atomic_bool *stop, struct message *msg) MUST_CHECK;
 int view_enrich_run(
 	const struct config *config, const atomic_bool *stop, struct message *msg) MUST_CHECK;
+int view_watch_run(
+	const struct config *config, const atomic_bool *stop, struct message *msg) MUST_CHECK;
 
 /**
  * Counts the log anew, beside the live keys, and puts the result in their place once it has caught

@@ -20,6 +20,7 @@ import time
 import audit
 import times
 import views
+import watch
 
 BUILD = pathlib.Path(sys.argv[1])
 DATA = pathlib.Path(sys.argv[2])
@@ -310,16 +311,19 @@ def test_readers(summary):
     check("readers: DuckDB on the enriched topic adds up to the summary", dict(rows) == summary["per_class"])
 
 
-def test_schemas():
+def schema_faults(topic, records):
     import jsonschema
 
+    validator = jsonschema.Draft7Validator(json.loads((ROOT / f"schemas/{topic}.schema.json").read_text()))
+    return [error.message for record in records for error in validator.iter_errors(record)]
+
+
+def test_schemas():
     for topic in ("enriched", "sensors"):
-        schema = json.loads((ROOT / f"schemas/{topic}.schema.json").read_text())
-        validator = jsonschema.Draft7Validator(schema)
         done = run("kcat", "-b", BROKERS, "-t", f"e2e.{topic}.v1", "-C", "-e", "-q", "-o", "beginning",
                    "-X", "isolation.level=read_committed")
         lines = done.stdout.splitlines()
-        faults = [error.message for line in lines[:3000] for error in validator.iter_errors(json.loads(line))]
+        faults = schema_faults(topic, [json.loads(line) for line in lines[:3000]])
         check(f"schemas: {topic} records follow their JSON Schema", lines and not faults, faults[:3])
 
 
@@ -761,7 +765,7 @@ def main():
     capture, truth = make_capture()
     summary = test_offline(capture, truth)
     reference = test_chain(capture, summary)
-    more = {**views.TESTS, "times": times.test_times}
+    more = {**views.TESTS, "times": times.test_times, "watch": watch.test_watch}
     if only == "audit":
         audit.test_audit(sys.modules[__name__], capture, is_alone=True)
         return

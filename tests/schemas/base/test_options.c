@@ -176,7 +176,7 @@ static void test_options_nothing_given_yields_defaults(void **state)
 	assert_string_equal(config_text(config, OPT_SENSOR_STATE), "hoshimi-state");
 	assert_string_equal(config_text(config, OPT_KAFKA_BROKERS), "127.0.0.1:9092");
 	assert_string_equal(config_text(config, OPT_LOG_LEVEL), "info");
-	assert_items(config_list(config, OPT_COLLECTOR_VIEWS), WORDS("count", "enrich"));
+	assert_items(config_list(config, OPT_COLLECTOR_VIEWS), WORDS("count", "enrich", "watch"));
 	assert_int_equal(config_list(config, OPT_SENSOR_READ)->count, 0);
 	assert_null(config_pairs(config, OPT_KAFKA_PROPERTIES, &count));
 	assert_int_equal(count, 0);

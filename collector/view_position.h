@@ -1,5 +1,5 @@
 /*
- * Where the view enrich stands in a partition: taking it over from whoever had it, and storing how
+ * Where a view into Kafka stands in a partition: taking it over from whoever had it, and storing how
  * far it has come.
  *
  * Taking over asks Kafka several questions, each of which may wait for seconds, of servers that
@@ -9,11 +9,12 @@
  */
 #pragma once
 
-#include "collector/enrich_state.h"
+#include "collector/view_state.h"
 #include "collector/log_reader.h"
 
 /** What every takeover of a view needs; it stays until they have ended. */
-struct enrich_place {
+struct view_place {
+	const char *view; /* its name, for messages */
 	const struct kafka_settings *kafka;
 	struct log_reader *reader;
 	const char *group;
@@ -21,21 +22,21 @@ struct enrich_place {
 };
 
 /** What a takeover found: from here on the producer is the partition's only one. */
-struct enrich_standing {
+struct view_standing {
 	struct kafka_producer *producer;
-	struct enrich_state state;
+	struct view_state state;
 };
 
-struct enrich_takeover;
+struct view_takeover;
 
 /** Starts. @return 0, -ENOMEM, -EAGAIN */
-int enrich_takeover_start(struct enrich_takeover **out, const struct enrich_place *place,
-	uint32_t partition) MUST_CHECK;
+int view_takeover_start(
+	struct view_takeover **out, const struct view_place *place, uint32_t partition) MUST_CHECK;
 
-bool enrich_takeover_is_over(const struct enrich_takeover *takeover);
+bool view_takeover_is_over(const struct view_takeover *takeover);
 
 /** It is not wanted any more, and should end soon. */
-void enrich_takeover_abandon(struct enrich_takeover *takeover);
+void view_takeover_abandon(struct view_takeover *takeover);
 
 /**
  * Waits for its end and frees it. Accepts NULL: FAIL_STOPPED.
@@ -44,9 +45,9 @@ void enrich_takeover_abandon(struct enrich_takeover *takeover);
  * @return 0; FAIL_STOPPED when it was abandoned; FAIL_LIMIT when the position lies behind the log's
  *         end; FAIL_CONFIG; FAIL_REMOTE: try again
  */
-int enrich_takeover_end(struct enrich_takeover *takeover, struct enrich_standing *out,
-	struct message *msg) MUST_CHECK;
+int view_takeover_end(
+	struct view_takeover *takeover, struct view_standing *out, struct message *msg) MUST_CHECK;
 
 /** Adds state and consumed offset to the producer's open transaction. */
-enum kafka_outcome enrich_position_send(const struct enrich_place *place, uint32_t partition,
-	struct kafka_producer *producer, const struct enrich_state *state) MUST_CHECK;
+enum kafka_outcome view_position_send(const struct view_place *place, uint32_t partition,
+	struct kafka_producer *producer, const struct view_state *state) MUST_CHECK;

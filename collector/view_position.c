@@ -1,4 +1,4 @@
-#include "collector/enrich_position.h"
+#include "collector/view_position.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -10,19 +10,19 @@
 #define INIT_TIMEOUT_MS	 10000
 #define STATE_TIMEOUT_MS 30000
 
-struct enrich_takeover {
-	const struct enrich_place *place; /* constant */
-	uint32_t partition;		  /* constant */
+struct view_takeover {
+	const struct view_place *place; /* constant */
+	uint32_t partition;		/* constant */
 	pthread_t thread;
 	atomic_bool is_abandoned, is_over;
 	/* the thread's until is_over */
-	struct enrich_standing standing;
+	struct view_standing standing;
 	struct message msg;
 	int rc;
 };
 
-enum kafka_outcome enrich_position_send(const struct enrich_place *place, uint32_t partition,
-	struct kafka_producer *producer, const struct enrich_state *state)
+enum kafka_outcome view_position_send(const struct view_place *place, uint32_t partition,
+	struct kafka_producer *producer, const struct view_state *state)
 {
 	const void *group = log_reader_group(place->reader);
 	struct buffer value = { 0 };
@@ -30,8 +30,8 @@ enum kafka_outcome enrich_position_send(const struct enrich_place *place, uint32
 	struct kafka_message message = { .topic = TOPIC_STATE };
 	enum kafka_outcome outcome = KAFKA_ANEW;
 
-	enrich_state_key(key, place->group, partition);
-	enrich_state_encode(state, &value);
+	view_state_key(key, place->group, partition);
+	view_state_encode(state, &value);
 	message.key = (struct bytes){ (const uint8_t *)key, strlen(key) };
 	message.value = (struct bytes){ value.data, value.size };
 	message.partition = topic_key_partition(key, place->partition_count);
@@ -45,19 +45,18 @@ enum kafka_outcome enrich_position_send(const struct enrich_place *place, uint32
 }
 
 /* The topic no longer holds what was not enriched: in one transaction the position moves, and says so. */
-static int skip_gap(struct enrich_takeover *takeover, int64_t low)
+static int skip_gap(struct view_takeover *takeover, int64_t low)
 {
-	struct enrich_state *state = &takeover->standing.state;
+	struct view_state *state = &takeover->standing.state;
 	struct kafka_producer *producer = takeover->standing.producer;
 	int64_t from = state->offset < 0 ? 0 : state->offset;
 	enum kafka_outcome outcome;
 
-	enrich_state_add_gap(state, from, low);
+	view_state_add_gap(state, from, low);
 	state->offset = low;
 	outcome = kafka_begin(producer);
 	if (outcome == KAFKA_DONE)
-		outcome =
-			enrich_position_send(takeover->place, takeover->partition, producer, state);
+		outcome = view_position_send(takeover->place, takeover->partition, producer, state);
 	if (outcome == KAFKA_DONE)
 		outcome = kafka_commit(producer);
 	if (outcome != KAFKA_DONE) {
@@ -65,17 +64,16 @@ static int skip_gap(struct enrich_takeover *takeover, int64_t low)
 			kafka_producer_error(producer));
 		return FAIL_REMOTE;
 	}
-	log_error(
-		"the topic no longer holds what was not enriched partition=%u from_offset=%" PRId64
-		" to_offset=%" PRId64,
-		takeover->partition, from, low);
+	log_error("the topic no longer holds what was not read view=%s partition=%u "
+		  "from_offset=%" PRId64 " to_offset=%" PRId64,
+		takeover->place->view, takeover->partition, from, low);
 	return 0;
 }
 
 /* Compares the position with what the topic holds. */
-static int check_reach(struct enrich_takeover *takeover)
+static int check_reach(struct view_takeover *takeover)
 {
-	struct enrich_state *state = &takeover->standing.state;
+	struct view_state *state = &takeover->standing.state;
 	int64_t low, high;
 	int rc = log_reader_bounds(takeover->place->reader, takeover->partition, &low, &high);
 
@@ -83,10 +81,10 @@ static int check_reach(struct enrich_takeover *takeover)
 		return rc;
 	if (state->offset > high) {
 		message_set(&takeover->msg,
-			"view enrich stands at offset %" PRId64
+			"view %s stands at offset %" PRId64
 			" of partition %u, but the topic ends at %" PRId64
 			": it is another topic; give another --topic-prefix or --group",
-			state->offset, takeover->partition, high);
+			takeover->place->view, state->offset, takeover->partition, high);
 		return FAIL_LIMIT;
 	}
 	if (state->offset < low && low > 0)
@@ -97,15 +95,15 @@ static int check_reach(struct enrich_takeover *takeover)
 }
 
 /* Fence, then ask for the committed offset, then the state: in this order nothing can move in between. */
-static int take_over(struct enrich_takeover *takeover)
+static int take_over(struct view_takeover *takeover)
 {
-	const struct enrich_place *place = takeover->place;
-	struct enrich_standing *standing = &takeover->standing;
+	const struct view_place *place = takeover->place;
+	struct view_standing *standing = &takeover->standing;
 	int64_t committed = -1;
 	char id[TRANSACTIONAL_ID_BYTES];
 	int rc;
 
-	enrich_state_key(id, place->group, takeover->partition);
+	view_state_key(id, place->group, takeover->partition);
 	rc = kafka_producer_create(&standing->producer, place->kafka, id, &takeover->msg);
 	if (rc == 0)
 		rc = kafka_producer_init(standing->producer, INIT_TIMEOUT_MS,
@@ -113,7 +111,7 @@ static int take_over(struct enrich_takeover *takeover)
 	if (rc == 0)
 		rc = log_reader_committed(place->reader, takeover->partition, &committed);
 	if (rc == 0)
-		rc = enrich_state_load(
+		rc = view_state_load(
 			&standing->state, place->kafka, id, STATE_TIMEOUT_MS, &takeover->msg);
 	if (rc == 0 && committed > standing->state.offset)
 		standing->state.offset = committed;
@@ -122,21 +120,22 @@ static int take_over(struct enrich_takeover *takeover)
 
 static void *takeover_main(void *context)
 {
-	struct enrich_takeover *takeover = context;
+	struct view_takeover *takeover = context;
 
 	takeover->rc = take_over(takeover);
 	if (takeover->rc != 0) {
 		kafka_producer_destroy(takeover->standing.producer);
 		takeover->standing.producer = NULL;
+		view_state_fini(&takeover->standing.state);
 	}
 	takeover->is_over = true;
 	return NULL;
 }
 
-int enrich_takeover_start(
-	struct enrich_takeover **out, const struct enrich_place *place, uint32_t partition)
+int view_takeover_start(
+	struct view_takeover **out, const struct view_place *place, uint32_t partition)
 {
-	struct enrich_takeover *takeover = calloc(1, sizeof(*takeover));
+	struct view_takeover *takeover = calloc(1, sizeof(*takeover));
 
 	if (takeover == NULL)
 		return -ENOMEM;
@@ -150,18 +149,18 @@ int enrich_takeover_start(
 	return 0;
 }
 
-bool enrich_takeover_is_over(const struct enrich_takeover *takeover)
+bool view_takeover_is_over(const struct view_takeover *takeover)
 {
 	return takeover->is_over;
 }
 
-void enrich_takeover_abandon(struct enrich_takeover *takeover)
+void view_takeover_abandon(struct view_takeover *takeover)
 {
 	takeover->is_abandoned = true;
 }
 
-int enrich_takeover_end(
-	struct enrich_takeover *takeover, struct enrich_standing *out, struct message *msg)
+int view_takeover_end(
+	struct view_takeover *takeover, struct view_standing *out, struct message *msg)
 {
 	int rc;
 
@@ -171,8 +170,10 @@ int enrich_takeover_end(
 	rc = takeover->is_abandoned ? FAIL_STOPPED : takeover->rc;
 	if (rc == 0)
 		*out = takeover->standing;
-	else
+	else {
 		kafka_producer_destroy(takeover->standing.producer);
+		view_state_fini(&takeover->standing.state);
+	}
 	*msg = takeover->msg;
 	free(takeover);
 	return rc;

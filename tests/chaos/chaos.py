@@ -1,10 +1,14 @@
 """Chaos: faults drawn from a seed, and every figure must be as if there had been none.
 
-  tests/chaos/run [--seed N] [--faults N] [--kinds LIST] [--nodes N] [BUILD-DIR]
+  tests/chaos/run [--seed N] [--faults N] [--kinds LIST] [--storm N] [--nodes N] [BUILD-DIR]
+  tests/chaos/run --long [--kills N] [--minutes N] [--seed N] [...]
 
 A stream of known packets (the demo's capture) goes through a slow pipe into a sensor, collectors
 count and enrich it, and meanwhile a driver kills, freezes, empties, restores and fills what it
 finds. The plan is drawn from the seed, and the seed is printed; the same seed makes the same plan.
+
+The long form goes on with rounds, each of a seed of its own, every third with three brokers, until
+so many processes have been killed (SIGKILL). A round's line repeats it alone.
 
 The oracle is an undisturbed run of the same stream. At the end these must be equal, record for
 record: the messages of the log in each partition and in their order, the enriched records, the
@@ -18,19 +22,22 @@ enriched topic what a collector without any server prints of it.
 """
 import argparse
 import collections
+import copy
 import json
 import os
 import pathlib
 import random
+import shutil
 import subprocess
 import sys
 import time
+import traceback
 
 sys.dont_write_bytecode = True
 import faults  # noqa: E402
 import live  # noqa: E402
 from programs import DARK, Members, Replay, World  # noqa: E402
-from servers import Kafka, Redis, wait_for  # noqa: E402
+from servers import Kafka, Redis, kills, wait_for  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 CHAIN_FIELDS = ("frames non_ip malformed not_dark counted wire_bytes first_ns last_ns "
@@ -38,8 +45,11 @@ CHAIN_FIELDS = ("frames non_ip malformed not_dark counted wire_bytes first_ns la
 TOPICS = ("flows.v1", "sensors.v1", "enriched.v1", "deadletter.v1")
 CALM, REPLAY, LIVE = "calm", "chaos", "live"  # topic prefixes
 CALM_DB, REPLAY_DB, LIVE_DB, LIVE_CALM_DB = 1, faults.REPLAY_DB, 3, 4
-settle_s = 120
-ROUNDS_MAX = 8  # worlds, when Kafka has spoilt one
+settle_s = 300
+WORLDS_MAX = 8  # new servers for the rest of a plan, when Kafka has spoilt the last ones
+SHORT_STORM, LONG_STORM = 8, 60  # kills in a storm, at most
+WHO = {"replay": "of the replay's sensor", "live": "of the live sensor", "member": "of the replay's collectors",
+       "livemember": "of the live sensor's collectors", "kafka": "of Kafka", "redis": "of Redis"}
 
 counts = {"ok": 0, "not ok": 0, "skip": 0}
 excuses = []  # transactions that Kafka itself has left open
@@ -60,10 +70,15 @@ def run(*words, **options):
     return subprocess.run([str(word) for word in words], capture_output=True, check=False, **options)
 
 
-def make_capture(world, faults_count):
+def weight_of(plan, storm):
+    """How many ordinary faults' share of the stream the plan needs."""
+    return len(plan) + sum(item["function"] is faults.sensor_storm for item in plan) * storm * faults.STORM_STEP
+
+
+def make_capture(world, faults_count, weight):
     """The stream grows with the number of faults, so that each has something to disturb."""
     capture, truth = world.data / "demo.pcap", world.data / "demo.json"
-    hours = max(6, faults_count // 20)
+    hours = max(6, faults_count // 20, int(weight) // 6)
     packets = 60000 + 100 * max(0, faults_count - 100)
     done = run(world.build / "deploy/demo/hoshimi-demo", "--pcap", capture, "--truth", truth, "--packets", packets,
                "--hours", hours, "--seed", "7")
@@ -309,12 +324,18 @@ def options_of(words):
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--faults", type=int, default=36)
     parser.add_argument("--kinds", default="all", help="names with commas; all of them by default")
-    parser.add_argument("--nodes", type=int, default=1, help="of Kafka")
-    parser.add_argument("--settle", type=int, default=120, help="seconds to wait at the end for what should come")
+    parser.add_argument("--storm", type=int, help=f"kills in a storm, at most ({SHORT_STORM}; long form {LONG_STORM})")
+    parser.add_argument("--nodes", type=int, default=1, help="of Kafka; three keep two copies in step")
+    parser.add_argument("--long", action="store_true", help="rounds until so many processes have been killed")
+    parser.add_argument("--kills", type=int, default=1000, help="of the long form")
+    parser.add_argument("--minutes", type=int, default=120, help="after which the long form begins no other round")
+    parser.add_argument("--settle", type=int, default=settle_s, help="seconds to wait at the end for what should come")
     parser.add_argument("--list", action="store_true", help="shows the kinds of fault")
     for name in ("--build", "--data", "--kafka"):
         parser.add_argument(name, type=pathlib.Path, help=argparse.SUPPRESS)
     options = parser.parse_args(words)
+    options.storm = options.storm or (LONG_STORM if options.long else SHORT_STORM)
+    options.is_all = options.kinds == "all"
     options.kinds = [kind for kind in faults.KINDS if kind not in faults.OPEN] if options.kinds == "all" else \
         options.kinds.split(",")
     unknown = [kind for kind in options.kinds if kind not in faults.KINDS]
@@ -333,22 +354,65 @@ def main():
     global settle_s  # pylint: disable=global-statement
     settle_s = options.settle
     os.chdir(options.data)
-    began = time.monotonic()
-    print(f"chaos: --seed {options.seed} --faults {options.faults} --kinds {','.join(options.kinds)}", flush=True)
     run("ip", "link", "set", "lo", "up")
-    plan = make_plan(options.kinds, options.faults, options.seed)
-    for number in range(1, ROUNDS_MAX + 1):
-        plan = play_round(options, plan, number)
-        if not plan:
-            break
-    check(f"the plan came to its end (seed {options.seed})", [f"{len(plan)} faults left"] if plan else [])
-    print(f"seed {options.seed}: {options.faults} faults in {time.monotonic() - began:.0f} s", flush=True)
+    if options.long:
+        play_long(options)
+    else:
+        play_round(options, options.data)
     return 0
 
 
-def play_round(options, plan, number):
+def told(killed):
+    words = [f"{number} {WHO.get(name, name)}" for name, number in sorted(killed.items())]
+    return f"{sum(killed.values())} processes killed ({', '.join(words) or 'none'})"
+
+
+def play_long(options):
+    """Rounds until enough processes have been killed."""
+    began, number, bad = time.monotonic(), 0, []
+    print(f"chaos: the long form, --seed {options.seed}: {options.kills} kills, no round begins after "
+          f"{options.minutes} minutes", flush=True)
+    while sum(kills.values()) < options.kills and time.monotonic() - began < 60 * options.minutes:
+        number += 1
+        own = copy.copy(options)
+        own.seed = options.seed * 1000 + number
+        own.nodes = 3 if number % 3 == 0 else options.nodes
+        failed, data = counts["not ok"], options.data / f"long{number}"
+        print(f"round {number}", flush=True)
+        try:
+            play_round(own, data)
+        except Exception as error:  # pylint: disable=broad-except
+            traceback.print_exc()
+            excuses.clear()
+            check(f"the driver (seed {own.seed})", [f"{type(error).__name__}: {error}"])
+        if counts["not ok"] == failed:
+            shutil.rmtree(data, ignore_errors=True)  # logs of what failed stay
+        else:
+            bad.append(own.seed)
+        print(f"so far {told(kills)} in {(time.monotonic() - began) / 60:.0f} minutes", flush=True)
+    check(f"{options.kills} processes were killed", [] if sum(kills.values()) >= options.kills else
+          [f"only {sum(kills.values())} when {options.minutes} minutes were over"])
+    print(f"seed {options.seed}: {number} rounds, {told(kills)} in {(time.monotonic() - began) / 60:.0f} minutes; "
+          f"rounds with failures: {', '.join(map(str, bad)) or 'none'}", flush=True)
+
+
+def play_round(options, folder):
+    """A plan from its first fault to the verdict, on new servers again whenever Kafka has spoilt some."""
+    began, before = time.monotonic(), kills.copy()
+    print(f"chaos: --seed {options.seed} --faults {options.faults} --storm {options.storm} --nodes {options.nodes} "
+          f"--kinds {'all' if options.is_all else ','.join(options.kinds)}", flush=True)
+    plan = make_plan(options.kinds, options.faults, options.seed)
+    for number in range(1, WORLDS_MAX + 1):
+        plan = play_on(options, plan, folder / f"world{number}")
+        if not plan:
+            break
+    check(f"the plan came to its end (seed {options.seed})", [f"{len(plan)} faults left"] if plan else [])
+    print(f"seed {options.seed}: {options.faults} faults of {len(options.kinds)} kinds, {options.nodes} Kafka "
+          f"{'node' if options.nodes == 1 else 'nodes'}, {told(kills - before)} in {time.monotonic() - began:.0f} s", flush=True)
+
+
+def play_on(options, plan, data):
     """Servers, the undisturbed run, the plan, the verdict. @return what is left of the plan"""
-    data = options.data / f"round{number}"
     (data / "log").mkdir(parents=True)
     java = (options.data / "java").read_text().splitlines()
     kafka, redis = Kafka(data, options.kafka, java, options.nodes), Redis(data)
@@ -365,7 +429,8 @@ def play_in(world, options, plan):
     world.redis.start()
     world.kafka.configure()
     world.kafka.start()
-    capture, summary = make_capture(world, len(plan))
+    weight = weight_of(plan, options.storm)
+    capture, summary = make_capture(world, len(plan), weight)
     world.kafka.wait()
     world.redis.wait()
     oracle = Oracle(world, capture, summary)
@@ -374,7 +439,7 @@ def play_in(world, options, plan):
           f"{sum(map(len, oracle.topics['sensors.v1'].values()))} entries, {len(oracle.dump)} keys", flush=True)
 
     world.create_topics(REPLAY)
-    world.step = 0.45 / len(plan)  # of the stream, with each fault; faults push some more
+    world.storm, world.step = options.storm, 0.45 / weight  # of the stream, with each fault; faults push some more
     world.replay = Replay(world, REPLAY, capture)
     world.groups = [Members(world, REPLAY, REPLAY_DB, "member")]
     world.groups[0].want(1)
@@ -399,7 +464,6 @@ def play_in(world, options, plan):
 try:
     STATUS = main()
 except Exception as error:  # pylint: disable=broad-except
-    import traceback
     traceback.print_exc()
     check("the driver", [f"{type(error).__name__}: {error}"])
     STATUS = 1

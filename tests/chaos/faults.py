@@ -5,9 +5,10 @@ numbers come from the generator's own random numbers, so a plan is the same for 
 """
 import time
 
-from servers import RedisError
+from servers import COLLECTORS, REDIS, SENSORS, RedisError, cut, join
 
 REPLAY_DB = 2  # of Redis, where the replay is counted
+STORM_STEP = 0.7  # of a fault's share of the stream with each kill of a storm, so that there is something to send
 KINDS = {}
 
 
@@ -27,13 +28,22 @@ def fault(*touches):
     return register
 
 
-def until(what, seconds=60):
+def until(what, seconds=180):
     """Goes on when it is so. The others' faults go on meanwhile."""
     deadline = time.monotonic() + seconds
     while not what():
         if time.monotonic() > deadline:
             raise RuntimeError(f"waited {seconds} s in vain for {what}")
         yield 0.2
+
+
+def soon(rng):
+    """@return how long a process may live in a storm: now and then its first moments, else until it is at work"""
+    return rng.choice((rng.uniform(0.02, 0.2), rng.uniform(0.1, 0.7), rng.uniform(0.4, 1.5)))
+
+
+def storm_kills(world, rng):
+    return rng.randint((world.storm + 1) // 2, world.storm)
 
 
 def busy(world, rng):
@@ -54,6 +64,19 @@ def kill_sensor(world, rng):
         yield rng.uniform(0, 1)
         world.replay.start()
         yield rng.uniform(0.1, 1.5)
+
+
+@fault("replay")
+def sensor_storm(world, rng):
+    """SIGKILL again and again, 20 ms to 1.5 s after each start, each time with another number of workers."""
+    replay = world.replay
+    for _ in range(storm_kills(world, rng)):
+        replay.advance(world.step * STORM_STEP, 0.3)
+        yield soon(rng)
+        replay.kill()
+        yield rng.uniform(0, 0.2)
+        replay.workers = replay.workers % 4 + 1
+        replay.start()
 
 
 @fault("replay")
@@ -88,7 +111,7 @@ def replace_sensor(world, rng, frozen_s):
     replay.begin_another()
     yield frozen_s
     older.thaw()
-    for _ in range(60):
+    for _ in range(240):
         if not older.is_running:
             break
         replay.advance(0.005, 0)  # it reads in large blocks, and sees that it has failed when one is full
@@ -118,12 +141,13 @@ def kill_collectors(world, rng):
     yield from leave(world, 1)
 
 
-def at_work(world):
+def at_work(world, group=None):
     """Waits until the group's partitions are dealt out: after a kill that takes the group's 10 s."""
+    group = group or world.groups[0]
     deadline, before = time.monotonic() + 14, None
     while time.monotonic() < deadline:
         try:
-            marks = world.redis.call(REPLAY_DB, "HVALS", "chaos:{0}:watermarks", seconds=1)
+            marks = world.redis.call(group.database, "HVALS", f"{group.prefix}:{{0}}:watermarks", seconds=1)
         except (OSError, RedisError):
             return  # another fault has Redis
         if before is not None and marks != before:
@@ -147,6 +171,26 @@ def kill_members(world, rng, count):
         group.held.discard(victim)
         group.start(victim)
         yield rng.uniform(0, 0.5)
+
+
+@fault("members")
+def collector_storm(world, rng):
+    """SIGKILL again and again of one to three members, of the replay's or of the live sensor's log."""
+    group = rng.choice(world.groups)
+    count = rng.randint(1, 3)
+    group.want(count)
+    for number in range(storm_kills(world, rng)):
+        if number % 6 == 0:
+            yield from at_work(world, group)  # else none ever gets what the dead ones had
+        world.replay.advance(world.step / 8, 0.3)
+        victim = rng.randrange(count)
+        yield soon(rng)
+        group.held.add(victim)
+        group.members[victim].kill()
+        yield rng.uniform(0, 0.3)
+        group.held.discard(victim)
+        group.start(victim)
+    yield from leave(world, 1, group)
 
 
 @fault("members")
@@ -184,9 +228,9 @@ def rebalance_storm(world, rng):
     yield from leave(world, 1)
 
 
-def leave(world, count):
+def leave(world, count, group=None):
     """Down to so many, by SIGTERM; others' faults go on while they end."""
-    group = world.groups[0]
+    group = group or world.groups[0]
     group.wanted = count
     leaving = [member for member in group.members[count:] if member.is_running]
     for member in leaving:
@@ -214,6 +258,19 @@ def kill_redis(world, rng):
     yield rng.uniform(0, 2)
     world.redis.start()
     world.redis.wait()
+
+
+@fault("redis")
+def redis_storm(world, rng):
+    """SIGKILL again and again, also while it reads its log."""
+    for _ in range(storm_kills(world, rng)):
+        yield soon(rng)
+        world.redis.process.kill()
+        yield rng.uniform(0, 0.3)
+        world.redis.start()
+        if rng.random() < 0.5:
+            yield from until(world.redis.answers)
+    yield from until(world.redis.answers)
 
 
 @fault("redis")
@@ -313,7 +370,50 @@ def cut_connections(world, rng):
         yield rng.uniform(0, 0.2)
 
 
+@fault("redis")
+def cut_off_redis(world, rng):
+    """No packet comes from the collectors to Redis."""
+    yield rng.uniform(0, 1)
+    yield from cut_off(world, rng, REDIS)
+
+
+def cut_off(world, rng, address):
+    cut(address)
+    yield rng.choice((rng.uniform(1, 4), rng.uniform(10.5, 14)))
+    join(address)
+
+
 # ---- Kafka ----
+
+
+@fault("kafka")
+def cut_off_sensors(world, rng):
+    """No packet comes from the sensors to the brokers, now and then for longer than a transaction may last."""
+    yield busy(world, rng)
+    yield from cut_off(world, rng, SENSORS)
+
+
+@fault("kafka")
+def cut_off_collectors(world, rng):
+    """No packet comes from the collectors to the brokers, now and then for longer than the group's patience."""
+    yield busy(world, rng)
+    yield from cut_off(world, rng, COLLECTORS)
+
+
+@fault("kafka")
+def kafka_storm(world, rng):
+    """SIGKILL of one broker after the other, also before the last one is back."""
+    for number in range(max(2, storm_kills(world, rng) // 4)):
+        node = number % len(world.kafka.nodes)
+        yield busy(world, rng)
+        world.kafka.nodes[node].kill()
+        yield rng.uniform(0, 1)
+        world.kafka.start(node)
+        if rng.random() < 0.7:
+            yield from until(world.kafka.answers)
+        else:
+            yield rng.uniform(0.5, 4)
+    yield from until(world.kafka.answers)
 
 
 @fault("kafka")
@@ -402,6 +502,23 @@ def spool_without_kafka(world, entries):
     yield 0.5
     first = world.live.last_sequence()
     yield from until(lambda: world.live.last_sequence() >= first + entries, 90)
+
+
+@fault("live")
+def live_storm(world, rng):
+    """SIGKILL again and again, before it captures, while it writes an entry, while it sends."""
+    live = world.live
+    for _ in range(storm_kills(world, rng)):
+        yield soon(rng)
+        if live.is_up() and rng.random() < 0.5:
+            live.close_part()
+            yield rng.uniform(0, 0.1)
+        if not live.wanted and not live.process.is_running:
+            world.find(f"the live sensor ended with {live.process.child.returncode}: {live.process.said()[-300:]}")
+        live.kill()
+        yield rng.uniform(0, 0.3)
+        live.start(waits=False)
+    yield from until(live.is_up)
 
 
 @fault("live")
@@ -517,7 +634,7 @@ def replace_live(world, rng, pause_s):
     live.hold()  # two that see the same packets would count them twice
     older = live.take_over()
     yield pause_s
-    for _ in range(80):
+    for _ in range(240):
         if not older.is_running:
             break
         live.close_part(older)

@@ -78,7 +78,7 @@ class Live:
         self.hold()
         self.may_send.set()  # the thread ends
         for process in self.processes:
-            process.kill()
+            process.end(signal.SIGKILL)
         for thread in self.threads:
             thread.join(timeout=10)
         subprocess.run(["umount", str(self.state)], check=False)
@@ -92,18 +92,29 @@ class Live:
         new.write_text(f"sensor:\n  dark: [{', '.join(ranges)}]\n  late_seconds: 1\n  spool_bytes: {SPOOL}\n")
         new.rename(self.config)
 
-    def make(self):
+    def make(self, waits=True):
         self.boots += 1
         self.processes.append(process := Process(f"live{self.boots}", self.world.data / f"log/live{self.boots}.log"))
         process.run([self.world.sensor, "-i", "dark0", "-c", self.config, "--sensor", self.name, "--state", self.state,
-                     "-o", "kafka", "--topic-prefix", self.prefix, "--brokers", self.world.kafka.brokers],
+                     "-o", "kafka", "--topic-prefix", self.prefix, "--brokers", self.world.kafka.brokers_of["SENSORS"]],
                     env={**os.environ, "LD_PRELOAD": str(self.world.build / "tests/chaos_synced.so")})
-        if not wait_for(lambda: "capturing" in process.said() or not process.is_running, 20, 0.02):
+        if waits and not wait_for(lambda: "capturing" in process.said() or not process.is_running, 60, 0.02):
             self.world.find(f"the live sensor does not capture: {last_lines(process.said())}")
         return process
 
-    def start(self):
-        self.process = self.make()
+    def start(self, waits=True):
+        """Without waiting, whoever starts it asks is_up()."""
+        self.process = self.make(waits)
+        if waits:
+            self.went_up()
+
+    def is_up(self):
+        """Whether it captures; from then on it is looked after."""
+        if not self.wanted and "capturing" in self.process.said():
+            self.went_up()
+        return self.wanted
+
+    def went_up(self):
         if self.downs and self.downs[-1][1] is None:
             self.downs[-1][1] = time.time_ns()
         self.wanted = True
@@ -117,9 +128,11 @@ class Live:
         return older
 
     def went_down(self, at_ns):
-        self.downs.append([at_ns, None, self.durable_ns])
+        if not self.downs or self.downs[-1][1] is not None:  # else it had not come up yet
+            self.downs.append([at_ns, None, self.durable_ns])
 
     def kill(self):
+        self.is_up()
         self.wanted = False
         self.went_down(time.time_ns())
         self.process.kill()

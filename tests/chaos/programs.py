@@ -1,11 +1,12 @@
 """Sensors and collectors of a chaos run."""
 import os
 import select
+import signal
 import subprocess
 import threading
 import time
 
-from servers import Process
+from servers import REDIS, Process
 
 DARK = "198.51.100.0/24,203.0.113.0/24,2001:db8:77::/64"
 
@@ -23,6 +24,7 @@ class Replay:
         self.allowed = self.goal = 0  # bytes: what may be written now, and soon
         self.rate = 1.0  # bytes a second on the way there
         self.wanted = False
+        self.workers = 1  # any number sends the same
         self.lock = threading.Lock()
         self.ended = False
         self.pipes = []  # [process, bytes written to it]
@@ -30,7 +32,8 @@ class Replay:
 
     def words(self, prefix, source="-"):
         return [self.world.sensor, "-r", source, "--replay-id", "chaos", "--topic-prefix", prefix, "--brokers",
-                self.world.kafka.brokers, "--sensor", "chaos", "--dark", DARK, "-o", "kafka"]
+                self.world.kafka.brokers_of["SENSORS"], "--sensor", "chaos", "--dark", DARK, "--workers",
+                str(self.workers), "-o", "kafka"]
 
     def start(self):
         self.wanted = True
@@ -106,8 +109,8 @@ class Members:
             self.members[index].run(self.words())
 
     def words(self):
-        return [self.world.collector, "--topic-prefix", self.prefix, "--brokers", self.world.kafka.brokers, "--redis",
-                f"redis://127.0.0.1:6379/{self.database}", "--state", self.world.data / "state", *self.more]
+        return [self.world.collector, "--topic-prefix", self.prefix, "--brokers",
+                self.world.kafka.brokers_of["COLLECTORS"], "--redis", f"redis://{REDIS}:6379/{self.database}", "--state", self.world.data / "state", *self.more]
 
     def want(self, count):
         self.wanted = count
@@ -131,6 +134,7 @@ class World:
 
     def __init__(self, build, data, kafka, redis):
         self.build, self.data, self.kafka, self.redis = build, data, kafka, redis
+        self.step, self.storm = 0.0, 1  # share of the stream with each fault; kills in a storm
         self.sensor = build / "sensor/hoshimi-sensor"
         self.collector = build / "collector/hoshimi-collector"
         self.report = build / "collector/hoshimi-report"
@@ -153,14 +157,15 @@ class World:
         """Everything ends at once."""
         if self.replay is not None:
             self.replay.ended = True
-            self.replay.kill()
+            for process, _ in self.replay.pipes:
+                process.end(signal.SIGKILL)
         for group in self.groups:
             for member in group.members:
-                member.kill()
+                member.end(signal.SIGKILL)
         if self.live is not None:
             self.live.close()
-        self.kafka.each("kill")
-        self.redis.process.kill()
+        for process in (*self.kafka.nodes, self.redis.process):
+            process.end(signal.SIGKILL)
 
     def watch(self):
         """Whoever ended by itself is a finding, and is started again, as systemd would."""

@@ -1,4 +1,5 @@
 """Kafka and Redis of a chaos run: started, killed, frozen, brought back, by the process we started."""
+import collections
 import os
 import pathlib
 import re
@@ -12,6 +13,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 KAFKA_PORT = 9092  # the network namespace is ours: all ports are free
 REDIS_PORT = 6379
 
+# Who reaches whom under which address, so that one way can be cut and the others stay.
+DRIVER, SENSORS, COLLECTORS, REDIS = "127.0.0.1", "127.0.1.1", "127.0.1.2", "127.0.2.1"
+LISTENERS = (("SENSORS", SENSORS, 100), ("COLLECTORS", COLLECTORS, 200))  # ports above KAFKA_PORT
+
 # How often it looks for transactions whose time is over. Shortly after its start and during its shutdown a lone node knows of no leader,
 # itself not being registered: then Kafka 4.3.1 takes the partitions of a transaction that ends for
 # deleted and skips their markers (SKIPPED). The transaction counts as complete and hangs; the next
@@ -19,6 +24,18 @@ REDIS_PORT = 6379
 # quick start, makes that common.
 ABORT_INTERVAL_MS = 5000
 SKIPPED = re.compile(r"transaction markers for (\S+), these partitions are likely deleted")
+
+
+kills = collections.Counter()  # SIGKILLs of running processes by what was killed; the end of a run is none
+
+
+def cut(address):
+    """Packets to the address vanish from now on; connections stay, and hang."""
+    subprocess.run(["ip", "route", "add", "blackhole", f"{address}/32", "table", "local"], check=True)
+
+
+def join(address):
+    subprocess.run(["ip", "route", "del", "blackhole", f"{address}/32", "table", "local"], check=True)
 
 
 def wait_for(what, seconds, pause=0.1):
@@ -49,6 +66,8 @@ class Process:
             self.child.send_signal(number)
 
     def kill(self):
+        if self.is_running:
+            kills[self.name.rstrip("0123456789")] += 1
         self.end(signal.SIGKILL)
 
     def end(self, number=signal.SIGTERM, seconds=30):
@@ -91,7 +110,9 @@ class Kafka:
         self.dir, self.jars, self.java = data / "kafka", jars, java
         self.nodes = [Process(f"kafka{i + 1}", data / f"log/kafka{i + 1}.log") for i in range(nodes)]
         self.ports = [KAFKA_PORT + i for i in range(nodes)]
-        self.brokers = ",".join(f"127.0.0.1:{port}" for port in self.ports)
+        self.brokers = ",".join(f"{DRIVER}:{port}" for port in self.ports)
+        self.brokers_of = {name: ",".join(f"{address}:{port + more}" for port in self.ports)
+                           for name, address, more in LISTENERS}
 
     def configure(self):
         text = (ROOT / "deploy/kafka/server.properties").read_text()
@@ -106,7 +127,11 @@ class Kafka:
             own = own.replace("@CONTROLLER_PORT@", str(self.ports[i] + 1000)).replace("node.id=1", f"node.id={i + 1}")
             own = own.replace("replication.factor=1", f"replication.factor={copies}")
             own = own.replace("state.log.min.isr=1", f"state.log.min.isr={max(1, copies - 1)}")
-            own += f"\nmin.insync.replicas={max(1, copies - 1)}\n"
+            own += f"\nmin.insync.replicas={max(1, copies - 1)}\nunclean.leader.election.enable=false\n"
+            more = "".join(f",{name}://{address}:{self.ports[i] + more}" for name, address, more in LISTENERS)
+            own = re.sub(r"^((advertised\.)?listeners=PLAINTEXT://[^,\n]*)", rf"\1{more}", own, flags=re.M)
+            own = own.replace("map=PLAINTEXT:PLAINTEXT", "map=PLAINTEXT:PLAINTEXT" +
+                              "".join(f",{name}:PLAINTEXT" for name, _, _ in LISTENERS))
             own = re.sub(r"(transaction\.abort\.timed\.out\.\S*)=.*", rf"\1={ABORT_INTERVAL_MS}", own)
             (folder / "server.properties").write_text(own)
             done = subprocess.run(
@@ -251,8 +276,8 @@ class Redis:
         (self.dir / "data").mkdir(parents=True)
         text = (ROOT / "deploy/redis/redis.conf").read_text()
         text = text.replace("@PORT@", str(REDIS_PORT)).replace("@DATA@", str(self.dir / "data"))
-        lines = [line for line in text.splitlines() if not line.startswith(("unixsocket", "appendfsync"))]
-        lines += ["auto-aof-rewrite-percentage 0", "databases 16"]
+        lines = [line for line in text.splitlines() if not line.startswith(("bind", "unixsocket", "appendfsync"))]
+        lines += [f"bind {DRIVER} {REDIS}", "auto-aof-rewrite-percentage 0", "databases 16"]
         (self.dir / "redis.conf").write_text("\n".join(lines) + "\n")
 
     def mend(self):

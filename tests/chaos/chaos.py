@@ -190,7 +190,7 @@ class Invariants:
 class Driver:
     """Plays the plan: up to so many faults at a time, none that touch the same thing."""
 
-    AT_ONCE = 3
+    AT_ONCE = 4
 
     def __init__(self, world, invariants, plan, seed):
         self.world, self.invariants, self.seed = world, invariants, seed
@@ -204,6 +204,8 @@ class Driver:
             for item in list(self.active):
                 if time.monotonic() >= item["due"]:
                     self.go_on(item)
+            if any("kafka" in item["touches"] for item in self.active):
+                self.world.kafka_held = time.monotonic()
             self.world.watch()
             time.sleep(0.02)
             if time.monotonic() > look_at:

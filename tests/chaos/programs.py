@@ -1,5 +1,6 @@
 """Sensors and collectors of a chaos run."""
 import os
+import re
 import select
 import signal
 import subprocess
@@ -24,6 +25,7 @@ class Replay:
         self.allowed = self.goal = 0  # bytes: what may be written now, and soon
         self.rate = 1.0  # bytes a second on the way there
         self.wanted = False
+        self.started = 0.0
         self.workers = 1  # any number sends the same
         self.lock = threading.Lock()
         self.ended = False
@@ -36,11 +38,17 @@ class Replay:
                 str(self.workers), "-o", "kafka"]
 
     def start(self):
-        self.wanted = True
+        self.wanted, self.started = True, time.monotonic()
         with self.lock:
             self.process.run(self.words(self.prefix), stdin=subprocess.PIPE)
             os.set_blocking(self.process.child.stdin.fileno(), False)
             self.pipes.append([self.process, 0])
+
+    def has_waited(self):
+        """Whether it gave up because there has been no broker for the 30 s that a replay waits for one."""
+        lived = time.monotonic() - self.started
+        return lived >= 30 and self.world.kafka_held > self.started and self.process.child.returncode == 1 and \
+            re.search("Broker transport failure|[Tt]imed out|not reachable", last_lines(self.process.said(), 1))
 
     def kill(self):
         self.wanted = False
@@ -140,6 +148,7 @@ class World:
         self.report = build / "collector/hoshimi-report"
         self.findings = []  # what nobody expected
         self.replay = self.live = None
+        self.kafka_held = 0.0  # when a fault last had its hands on Kafka
         self.groups = []
 
     def find(self, text):
@@ -164,15 +173,16 @@ class World:
                 member.end(signal.SIGKILL)
         if self.live is not None:
             self.live.close()
-        for process in (*self.kafka.nodes, self.redis.process):
+        for process in (*self.kafka.processes, self.redis.process):
             process.end(signal.SIGKILL)
 
     def watch(self):
         """Whoever ended by itself is a finding, and is started again, as systemd would."""
         replay = self.replay
         if replay.wanted and not replay.process.is_running and not replay.is_done:
-            self.find(f"the replay's sensor ended with {replay.process.child.returncode}: "
-                      f"{last_lines(replay.process.said())}")
+            if not replay.has_waited():
+                self.find(f"the replay's sensor ended with {replay.process.child.returncode}: "
+                          f"{last_lines(replay.process.said())}")
             replay.start()
         for group in self.groups:
             for i, member in enumerate(group.members[: group.wanted]):

@@ -17,11 +17,11 @@ REDIS_PORT = 6379
 DRIVER, SENSORS, COLLECTORS, REDIS = "127.0.0.1", "127.0.1.1", "127.0.1.2", "127.0.2.1"
 LISTENERS = (("SENSORS", SENSORS, 100), ("COLLECTORS", COLLECTORS, 200))  # ports above KAFKA_PORT
 
-# How often it looks for transactions whose time is over. Shortly after its start and during its shutdown a lone node knows of no leader,
-# itself not being registered: then Kafka 4.3.1 takes the partitions of a transaction that ends for
-# deleted and skips their markers (SKIPPED). The transaction counts as complete and hangs; the next
-# one's markers decide, in each partition, what becomes of it. An interval of a second, as for the
-# quick start, makes that common.
+# How often it looks for transactions whose time is over. Shortly after its start and during its shutdown
+# a lone node knows of no leader, itself not being registered: then Kafka 4.3.1 takes the partitions of a
+# transaction that ends for deleted and skips their markers (SKIPPED). The transaction counts as complete
+# and hangs; the next one's markers decide, in each partition, what becomes of it. An interval of a second
+# makes that common.
 ABORT_INTERVAL_MS = 5000
 SKIPPED = re.compile(r"transaction markers for (\S+), these partitions are likely deleted")
 
@@ -102,13 +102,21 @@ class Process:
 
 
 class Kafka:
-    """A cluster of one node or more; each is broker and controller."""
+    """Brokers, and a controller beside them.
+
+    A lone node that is its own controller (as in the quick start), and three that are when all are killed,
+    wake up after SIGKILL as the leaders of everything, begin to end the transactions they find, only then
+    register, lose their leaders, and skip the markers: see SKIPPED. A controller that lives on takes the
+    leaders away before.
+    """
 
     CLUSTER = "Q2hhb3NDaGFvc0NoYW9zIQ"
+    CONTROLLER_PORT = KAFKA_PORT + 1000
 
     def __init__(self, data, jars, java, nodes):
         self.dir, self.jars, self.java = data / "kafka", jars, java
         self.nodes = [Process(f"kafka{i + 1}", data / f"log/kafka{i + 1}.log") for i in range(nodes)]
+        self.controller = Process("controller", data / "log/controller.log")
         self.ports = [KAFKA_PORT + i for i in range(nodes)]
         self.brokers = ",".join(f"{DRIVER}:{port}" for port in self.ports)
         self.brokers_of = {name: ",".join(f"{address}:{port + more}" for port in self.ports)
@@ -117,28 +125,41 @@ class Kafka:
     def configure(self):
         text = (ROOT / "deploy/kafka/server.properties").read_text()
         count = len(self.nodes)
-        voters = ",".join(f"{i + 1}@127.0.0.1:{self.ports[i] + 1000}" for i in range(count))
         copies = min(3, count)
         for i in range(count):
             folder = self.dir / str(i + 1)
             folder.mkdir(parents=True)
             own = text.replace("@PORT@", str(self.ports[i])).replace("@DATA@", str(folder / "data"))
-            own = own.replace("1@127.0.0.1:@CONTROLLER_PORT@", voters)
-            own = own.replace("@CONTROLLER_PORT@", str(self.ports[i] + 1000)).replace("node.id=1", f"node.id={i + 1}")
+            own = own.replace("@CONTROLLER_PORT@", str(self.CONTROLLER_PORT)).replace("voters=1@", "voters=100@")
             own = own.replace("replication.factor=1", f"replication.factor={copies}")
             own = own.replace("state.log.min.isr=1", f"state.log.min.isr={max(1, copies - 1)}")
             own += f"\nmin.insync.replicas={max(1, copies - 1)}\nunclean.leader.election.enable=false\n"
+            if i == 0:
+                self.configure_controller(own)
+            own = own.replace("node.id=1", f"node.id={i + 1}").replace("roles=broker,controller", "roles=broker")
+            own = re.sub(r",CONTROLLER://\S*", "", own)
             more = "".join(f",{name}://{address}:{self.ports[i] + more}" for name, address, more in LISTENERS)
             own = re.sub(r"^((advertised\.)?listeners=PLAINTEXT://[^,\n]*)", rf"\1{more}", own, flags=re.M)
             own = own.replace("map=PLAINTEXT:PLAINTEXT", "map=PLAINTEXT:PLAINTEXT" +
                               "".join(f",{name}:PLAINTEXT" for name, _, _ in LISTENERS))
             own = re.sub(r"(transaction\.abort\.timed\.out\.\S*)=.*", rf"\1={ABORT_INTERVAL_MS}", own)
-            (folder / "server.properties").write_text(own)
-            done = subprocess.run(
-                self.command("kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", self.CLUSTER, "-c",
-                             folder / "server.properties"), capture_output=True, check=False)
-            if done.returncode != 0:
-                raise RuntimeError(f"Kafka's data cannot be prepared: {done.stdout[-500:]} {done.stderr[-500:]}")
+            self.format(folder, own)
+
+    def configure_controller(self, text):
+        folder = self.dir / "controller"
+        folder.mkdir(parents=True)
+        text = text.replace("roles=broker,controller", "roles=controller").replace("node.id=1", "node.id=100")
+        text = text.replace(str(self.dir / "1"), str(folder))
+        text = re.sub(r"^listeners=\S*", f"listeners=CONTROLLER://{DRIVER}:{self.CONTROLLER_PORT}", text, flags=re.M)
+        text = re.sub(r"^advertised\.listeners=.*\n", "", text, flags=re.M)
+        self.format(folder, text)
+
+    def format(self, folder, text):
+        (folder / "server.properties").write_text(text)
+        done = subprocess.run(self.command("kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", self.CLUSTER,
+                                           "-c", folder / "server.properties"), capture_output=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"Kafka's data cannot be prepared: {done.stdout[-500:]} {done.stderr[-500:]}")
 
     def command(self, name, *words):
         log4j = ROOT / "deploy/kafka/log4j2.properties"
@@ -147,6 +168,8 @@ class Kafka:
 
     def start(self, node=None):
         """Starts what does not run. Does not wait: whoever uses it must."""
+        if not self.controller.is_running:
+            self.controller.run(self.command("kafka.Kafka", self.dir / "controller/server.properties"))
         for i, process in enumerate(self.nodes):
             if node in (None, i) and not process.is_running:
                 process.run(self.command("kafka.Kafka", self.dir / str(i + 1) / "server.properties"))
@@ -161,6 +184,10 @@ class Kafka:
     def wait(self, seconds=60):
         if not wait_for(self.answers, seconds):
             raise RuntimeError(f"Kafka does not answer, see {self.nodes[0].log}")
+
+    @property
+    def processes(self):
+        return [*self.nodes, self.controller]
 
     def each(self, what):
         for process in self.nodes:

@@ -213,7 +213,7 @@ class Driver:
                 forgotten = self.world.kafka.skipped(REPLAY) + self.world.kafka.skipped(LIVE)
                 if forgotten:
                     excuses[:] = forgotten
-                    check(f"this far (seed {self.seed}); the rest of the plan begins anew", ["see ABORT_INTERVAL_MS"])
+                    check(f"this far (seed {self.seed}); the rest of the plan begins anew", ["servers.py, SKIPPED"])
                     excuses.clear()
                     return self.active + self.waiting
         return []
@@ -324,7 +324,7 @@ def options_of(words):
     parser = argparse.ArgumentParser(prog="tests/chaos/run", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--faults", type=int, default=36)
+    parser.add_argument("--faults", type=int, help="36 by default, or as many as there are kinds")
     parser.add_argument("--kinds", default="all", help="names with commas; all of them by default")
     parser.add_argument("--storm", type=int, help=f"kills in a storm, at most ({SHORT_STORM}; long form {LONG_STORM})")
     parser.add_argument("--nodes", type=int, default=1, help="of Kafka; three keep two copies in step")
@@ -340,6 +340,7 @@ def options_of(words):
     options.is_all = options.kinds == "all"
     options.kinds = [kind for kind in faults.KINDS if kind not in faults.OPEN] if options.kinds == "all" else \
         options.kinds.split(",")
+    options.faults = options.faults or max(36, len(options.kinds))
     unknown = [kind for kind in options.kinds if kind not in faults.KINDS]
     if unknown:
         parser.error(f"{unknown[0]} is no kind of fault; there are: {' '.join(faults.KINDS)}")

@@ -618,6 +618,7 @@ def second_live(world, rng):
     yield from drain_live(world)
     world.live.may_close.clear()  # until the newer one has said who it is the older one sends nothing
     yield 2
+    yield from until(lambda: 2 < time.time() % 60 < 40)  # at the end of a minute the older one sends by itself: live_duel
     yield from until(world.live.is_drained)
     yield from replace_live(world, rng, 3)
 

@@ -17,12 +17,10 @@ REDIS_PORT = 6379
 DRIVER, SENSORS, COLLECTORS, REDIS = "127.0.0.1", "127.0.1.1", "127.0.1.2", "127.0.2.1"
 LISTENERS = (("SENSORS", SENSORS, 100), ("COLLECTORS", COLLECTORS, 200))  # ports above KAFKA_PORT
 
-# How often it looks for transactions whose time is over. Shortly after its start and during its shutdown
-# a lone node knows of no leader, itself not being registered: then Kafka 4.3.1 takes the partitions of a
-# transaction that ends for deleted and skips their markers (SKIPPED). The transaction counts as complete
-# and hangs; the next one's markers decide, in each partition, what becomes of it. An interval of a second
-# makes that common.
-ABORT_INTERVAL_MS = 5000
+# Shortly after its start and during its shutdown a lone node knows of no leader, itself not being
+# registered: then Kafka 4.3.1 takes the partitions of a transaction that ends for deleted and skips their
+# markers. The transaction counts as complete and hangs; the next one's markers decide, in each partition,
+# what becomes of it. deploy/kafka/server.properties and the controller beside the brokers make that rare.
 SKIPPED = re.compile(r"transaction markers for (\S+), these partitions are likely deleted")
 
 
@@ -142,7 +140,6 @@ class Kafka:
             own = re.sub(r"^((advertised\.)?listeners=PLAINTEXT://[^,\n]*)", rf"\1{more}", own, flags=re.M)
             own = own.replace("map=PLAINTEXT:PLAINTEXT", "map=PLAINTEXT:PLAINTEXT" +
                               "".join(f",{name}:PLAINTEXT" for name, _, _ in LISTENERS))
-            own = re.sub(r"(transaction\.abort\.timed\.out\.\S*)=.*", rf"\1={ABORT_INTERVAL_MS}", own)
             self.format(folder, own)
 
     def configure_controller(self, text):

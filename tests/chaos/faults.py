@@ -5,6 +5,7 @@ numbers come from the generator's own random numbers, so a plan is the same for 
 """
 import time
 
+from programs import how_it_ended
 from servers import COLLECTORS, REDIS, SENSORS, RedisError, cut, join
 
 REPLAY_DB = 2  # of Redis, where the replay is counted
@@ -236,15 +237,15 @@ def leave(world, count, group=None):
     for member in leaving:
         member.thaw()
         member.terminate()
-    tries = 225
+    tries = 300
     while any(member.is_running for member in leaving) and tries > 0:
         tries -= 1
         yield 0.2
     for text in group.leave(count):
         world.find(text)
     for member in leaving:
-        if member.child.returncode != 0:
-            world.find(f"{member.name} ended with {member.child.returncode}: {member.said()[-300:]}")
+        for text in how_it_ended(member, member.child.returncode):
+            world.find(text)
 
 
 # ---- Redis ----

@@ -42,6 +42,7 @@ class Replay:
         with self.lock:
             self.process.run(self.words(self.prefix), stdin=subprocess.PIPE)
             os.set_blocking(self.process.child.stdin.fileno(), False)
+            self.pipes = [pipe for pipe in self.pipes if pipe[0] is not self.process]  # that was of the one before
             self.pipes.append([self.process, 0])
 
     def has_waited(self):
@@ -99,6 +100,13 @@ class Replay:
         return self.process.child is not None and self.process.child.poll() == 0
 
 
+def how_it_ended(member, status):
+    """@return what is wrong with how a collector ended that was told to"""
+    if status == 0 or (status == -signal.SIGTERM and "views started" not in member.said(member.since)):
+        return []  # or it had not yet come as far as to listen to signals
+    return [f"{member.name} ended with {status}: {last_lines(member.said())}"]
+
+
 class Members:
     """Collectors of one group; one, or several for a while."""
 
@@ -131,9 +139,7 @@ class Members:
         self.wanted = count
         found = []
         for member in self.members[count:]:
-            status = member.end() if member.is_running else 0
-            if status != 0:
-                found.append(f"{member.name} ended with {status}: {last_lines(member.said())}")
+            found += how_it_ended(member, member.end(seconds=60) if member.is_running else 0)
         return found
 
 

@@ -50,9 +50,11 @@ class Process:
 
     def __init__(self, name, log):
         self.name, self.log, self.child = name, pathlib.Path(log), None
+        self.since = 0  # where in the log the present one begins
 
     def run(self, words, **options):
         with open(self.log, "ab") as log:
+            self.since = log.tell()
             self.child = subprocess.Popen([str(word) for word in words], stdout=log, stderr=log, **options)
 
     @property

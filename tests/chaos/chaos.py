@@ -222,7 +222,7 @@ class Driver:
         touched = set().union(*(item["touches"] for item in self.active)) if self.active else set()
         if len(self.active) >= self.AT_ONCE:
             return
-        for item in self.waiting[:6]:
+        for item in self.waiting:  # most lay hands on Kafka, one after the other: they must not wait for the rest
             if not item["touches"] & touched:
                 self.waiting.remove(item)
                 self.active.append(item)
@@ -411,7 +411,8 @@ def play_round(options, folder):
             break
     check(f"the plan came to its end (seed {options.seed})", [f"{len(plan)} faults left"] if plan else [])
     print(f"seed {options.seed}: {options.faults} faults of {len(options.kinds)} kinds, {options.nodes} Kafka "
-          f"{'node' if options.nodes == 1 else 'nodes'}, {told(kills - before)} in {time.monotonic() - began:.0f} s", flush=True)
+          f"{'node' if options.nodes == 1 else 'nodes'}, {told(kills - before)} in {time.monotonic() - began:.0f} s",
+          flush=True)
 
 
 def play_on(options, plan, data):

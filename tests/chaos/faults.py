@@ -324,9 +324,13 @@ def restore_redis(world, rng):
 
 @fault("redis")
 def flush_redis(world, rng):
-    """All of Redis is emptied."""
-    yield rng.uniform(0, 1)
-    world.redis.empty()
+    """All of Redis is emptied, once or more, while the collectors fill it."""
+    for _ in range(rng.randint(1, 3)):
+        yield from at_work(world)
+        yield busy(world, rng)
+        world.redis.empty()
+        world.replay.advance(world.step / 3, 0.5)
+        yield rng.uniform(0, 1)
 
 
 @fault("redis")

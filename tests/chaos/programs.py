@@ -126,7 +126,8 @@ class Members:
 
     def words(self):
         return [self.world.collector, "--topic-prefix", self.prefix, "--brokers",
-                self.world.kafka.brokers_of["COLLECTORS"], "--redis", f"redis://{REDIS}:6379/{self.database}", "--state", self.world.data / "state", *self.more]
+                self.world.kafka.brokers_of["COLLECTORS"], "--redis", f"redis://{REDIS}:6379/{self.database}",
+                "--state", self.world.data / "state", *self.more]
 
     def want(self, count):
         self.wanted = count

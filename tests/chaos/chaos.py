@@ -37,7 +37,7 @@ sys.dont_write_bytecode = True
 import faults  # noqa: E402
 import live  # noqa: E402
 from programs import DARK, Members, Replay, World  # noqa: E402
-from servers import Kafka, Redis, kills, wait_for  # noqa: E402
+from servers import Kafka, Redis, kills  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 CHAIN_FIELDS = ("frames non_ip malformed not_dark counted wire_bytes first_ns last_ns "
@@ -45,7 +45,7 @@ CHAIN_FIELDS = ("frames non_ip malformed not_dark counted wire_bytes first_ns la
 TOPICS = ("flows.v1", "sensors.v1", "enriched.v1", "deadletter.v1")
 CALM, REPLAY, LIVE = "calm", "chaos", "live"  # topic prefixes
 CALM_DB, REPLAY_DB, LIVE_DB, LIVE_CALM_DB = 1, faults.REPLAY_DB, 3, 4
-settle_s = 300
+settle_s = 120
 WORLDS_MAX = 8  # new servers for the rest of a plan, when Kafka has spoilt the last ones
 SHORT_STORM, LONG_STORM = 8, 60  # kills in a storm, at most
 WHO = {"replay": "of the replay's sensor", "live": "of the live sensor", "member": "of the replay's collectors",
@@ -66,8 +66,21 @@ def check(name, differences):
 
 
 def run(*words, **options):
-    options.setdefault("timeout", 300)
+    options.setdefault("timeout", 900)
     return subprocess.run([str(word) for word in words], capture_output=True, check=False, **options)
+
+
+def wait_while_it_moves(what, progress, pause=0.3):
+    """Until it is so, or nothing has moved for settle_s: a slow machine is no fault."""
+    last, deadline = None, time.monotonic() + settle_s
+    while time.monotonic() < deadline:
+        if what():
+            return True
+        now = progress()
+        if now != last:
+            last, deadline = now, time.monotonic() + settle_s
+        time.sleep(pause)
+    return False
 
 
 def weight_of(plan, storm):
@@ -99,9 +112,9 @@ class Oracle:
         calm.start()
         group = Members(world, CALM, CALM_DB, "calm")
         group.want(1)
-        if calm.process.child.wait(timeout=300) != 0:
+        if calm.process.child.wait(timeout=900) != 0:
             raise RuntimeError(f"undisturbed run: {calm.process.said()[-500:]}")
-        if not wait_for(lambda: counted(world, CALM, CALM_DB) == summary["counted"], settle_s):
+        if not wait_until_counted(world, CALM, CALM_DB, summary["counted"]):
             raise RuntimeError("undisturbed run: Redis does not come to the summary's count")
         self.topics = settled_topics(world, CALM, summary["counted"])
         group.leave(0)
@@ -118,13 +131,29 @@ def counted(world, prefix, database):
     return shown["counted"] if shown["base"]["applied"] == shown["counted"] else -1
 
 
+def figures_in_redis(world, prefix, database):
+    marks, figures = world.redis.glance(database, prefix)
+    return sorted(marks.items()), sum(figures.values())
+
+
+def wait_until_counted(world, prefix, database, packets):
+    return wait_while_it_moves(lambda: counted(world, prefix, database) == packets,
+                               lambda: figures_in_redis(world, prefix, database))
+
+
 def packets_of(messages):
     return sum(json.loads(value)["packets"] for _, _, value in messages)
 
 
 def settled_topics(world, prefix, packets):
-    """The topics once the enriched records have come to so many packets, or when time is over."""
-    wait_for(lambda: packets_of(world.kafka.read_messages(f"{prefix}.enriched.v1")) >= packets, settle_s, 1)
+    """The topics once the enriched records have come to so many packets, or when they come to no more."""
+    seen = [0]
+
+    def are_all_there():
+        seen[0] = packets_of(world.kafka.read_messages(f"{prefix}.enriched.v1"))
+        return seen[0] >= packets
+
+    wait_while_it_moves(are_all_there, lambda: seen[0], 2)
     found = {}
     for topic in TOPICS:
         partitions = collections.defaultdict(list)
@@ -263,9 +292,10 @@ def settle_replay(world, oracle, seed):
     """The rest of the stream in peace, then the comparison."""
     excuses[:] = world.kafka.skipped(REPLAY)
     world.replay.advance_to_end()
-    done = wait_for(lambda: (world.watch(), world.replay.is_done)[1], settle_s)
+    done = wait_while_it_moves(lambda: (world.watch(), world.replay.is_done)[1],
+                               lambda: figures_in_redis(world, REPLAY, REPLAY_DB))
     check(f"the replay ends well (seed {seed})", [] if done else [world.replay.process.said()[-400:]])
-    wait_for(lambda: counted(world, REPLAY, REPLAY_DB) == oracle.summary["counted"], settle_s, 0.5)
+    wait_until_counted(world, REPLAY, REPLAY_DB, oracle.summary["counted"])
     done = run(world.report, "--redis", f"redis://127.0.0.1:6379/{REPLAY_DB}", "--topic-prefix", REPLAY, "--json")
     shown = json.loads(done.stdout) if done.returncode == 0 else {}
     check(f"the report equals the summary (seed {seed})",
@@ -309,7 +339,7 @@ def settle_live(world, seed):
     calm.more = ("--group", "calm", "--views", "count")
     calm.want(1)
     for database in (LIVE_DB, LIVE_CALM_DB):
-        wait_for(lambda: counted(world, LIVE, database) == packets, settle_s, 0.5)
+        wait_until_counted(world, LIVE, database, packets)
     check(f"live: every key in Redis is as an undisturbed collector makes it (seed {seed})",
           dump_differences(world.redis.dump(LIVE_CALM_DB, LIVE), world.redis.dump(LIVE_DB, LIVE)))
     found = settled_topics(world, LIVE, packets)["enriched.v1"]
@@ -331,7 +361,7 @@ def options_of(words):
     parser.add_argument("--long", action="store_true", help="rounds until so many processes have been killed")
     parser.add_argument("--kills", type=int, default=1000, help="of the long form")
     parser.add_argument("--minutes", type=int, default=120, help="after which the long form begins no other round")
-    parser.add_argument("--settle", type=int, default=settle_s, help="seconds to wait at the end for what should come")
+    parser.add_argument("--settle", type=int, default=settle_s, help="seconds in which nothing moves, after which what is missing does not come")
     parser.add_argument("--list", action="store_true", help="shows the kinds of fault")
     for name in ("--build", "--data", "--kafka"):
         parser.add_argument(name, type=pathlib.Path, help=argparse.SUPPRESS)

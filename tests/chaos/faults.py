@@ -103,7 +103,7 @@ def zombie_sensor(world, rng):
 
 def replace_sensor(world, rng, frozen_s):
     replay = world.replay
-    yield rng.uniform(3, 4)  # by now the older one has said who it is: the last to do so stays
+    yield from until(replay.has_introduced_itself)
     yield busy(world, rng)
     older = replay.process
     if frozen_s > 0:

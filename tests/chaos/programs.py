@@ -25,7 +25,7 @@ class Replay:
         self.allowed = self.goal = 0  # bytes: what may be written now, and soon
         self.rate = 1.0  # bytes a second on the way there
         self.wanted = False
-        self.started = 0.0
+        self.started = self.started_at = 0.0  # monotonic and by the clock
         self.workers = 1  # any number sends the same
         self.lock = threading.Lock()
         self.ended = False
@@ -38,12 +38,18 @@ class Replay:
                 str(self.workers), "-o", "kafka"]
 
     def start(self):
-        self.wanted, self.started = True, time.monotonic()
+        self.wanted, self.started, self.started_at = True, time.monotonic(), time.time()
         with self.lock:
             self.process.run(self.words(self.prefix), stdin=subprocess.PIPE)
             os.set_blocking(self.process.child.stdin.fileno(), False)
             self.pipes = [pipe for pipe in self.pipes if pipe[0] is not self.process]  # that was of the one before
             self.pipes.append([self.process, 0])
+
+    def has_introduced_itself(self):
+        """Whether its id stands in the cursor: the last one to come as far stays."""
+        times = [int(line.split()[1]) for line in self.world.kafka.read(f"{self.prefix}.cursors.v1", "%k %T\n").splitlines()
+                 if line.startswith(f"{self.prefix}.replay.chaos ".encode())]
+        return bool(times) and times[-1] / 1000 > self.started_at
 
     def has_waited(self):
         """Whether it gave up because there has been no broker for the 30 s that a replay waits for one."""

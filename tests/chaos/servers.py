@@ -197,7 +197,7 @@ class Kafka:
         ids = {found for node in self.nodes for found in SKIPPED.findall(node.said())}
         return sorted(name for name in ids if name.startswith(prefix + "."))
 
-    def read(self, topic, form=None, seconds=120):
+    def read(self, topic, form=None, seconds=600):
         """All committed messages of a topic, as kcat shows them."""
         words = ["kcat", "-b", self.brokers, "-t", topic, "-C", "-e", "-q", "-o", "beginning", "-X",
                  "isolation.level=read_committed"] + (["-f", form] if form else [])

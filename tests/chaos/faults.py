@@ -625,21 +625,23 @@ def second_live(world, rng):
     yield 2
     yield from until(lambda: 2 < time.time() % 60 < 40)  # at the end of a minute the older one sends by itself: live_duel
     yield from until(world.live.is_drained)
-    yield from replace_live(world, rng, 3)
+    yield from replace_live(world, rng, True)
 
 
 @fault("live", "kafka")
 def live_duel(world, rng):
     """The same while the older one sends all the time: they fence each other until one is through."""
     yield rng.uniform(0.5, 2)
-    yield from replace_live(world, rng, 0)
+    yield from replace_live(world, rng, False)
 
 
-def replace_live(world, rng, pause_s):
+def replace_live(world, rng, waits):
     live = world.live
     live.hold()  # two that see the same packets would count them twice
+    instance = live.cursor().get("instance")
     older = live.take_over()
-    yield pause_s
+    if waits:
+        yield from until(lambda: live.cursor().get("instance") != instance)
     for _ in range(240):
         if not older.is_running:
             break

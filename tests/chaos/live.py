@@ -228,14 +228,17 @@ class Live:
         records = self.records()
         return records[-1]["sequence"] if records else 0
 
-    def is_drained(self):
-        """Whether the log has what the spool holds, and so all before it."""
-        sequence = -1
+    def cursor(self):
+        found = {}
         for line in self.world.kafka.read(f"{self.prefix}.cursors.v1", "%k %s\n").splitlines():
             key, _, value = line.partition(b" ")
             if key.decode() == f"{self.prefix}.sensor.{self.name}" and value:
-                sequence = json.loads(value).get("spool_sequence", -1)
-        return sequence >= self.last_sequence()
+                found = json.loads(value)
+        return found
+
+    def is_drained(self):
+        """Whether the log has what the spool holds, and so all before it."""
+        return self.cursor().get("spool_sequence", -1) >= self.last_sequence()
 
     def fill_disk(self):
         with open(self.state / "full", "wb", buffering=0) as handle:

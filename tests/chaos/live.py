@@ -312,8 +312,8 @@ def account(live, ledger):
 def gaps_are_true(live, ledger):
     """A gap holds a time without a sensor, nothing else, and begins where the spool's last entry ended.
 
-    One exception: when the first records that wait in the spool are spoiled, the next sensor names their
-    time as well as their number (sender.c, name_gaps); one such gap with each damage.
+    One exception: records of the spool that are spoiled are named by their number, and their time is a gap;
+    one such gap with each damage.
     """
     spared = live.damages if any(part["lost_entries"] > 0 for part in ledger) else 0
     found, downs = [], [(begin, end or time.time_ns(), durable) for begin, end, durable in live.downs]
@@ -335,7 +335,7 @@ def gaps_are_true(live, ledger):
 
 
 def time_is_whole(live, ledger):
-    """Each moment lies in an entry's interval, in a gap, or in an entry that the ledger names as lost."""
+    """Each moment lies in an entry's interval or in a gap, which the time of lost entries is, too."""
     spans = [(part["interval_from_ns"], part["interval_to_ns"]) for part in ledger]
     spans += [(part["gap_from_ns"], part["gap_to_ns"]) for part in ledger if part["gap_from_ns"] is not None]
     holes, through = [], None
@@ -343,13 +343,9 @@ def time_is_whole(live, ledger):
         if through is not None and begin > through:
             holes.append((through, begin))
         through = end if through is None else max(through, end)
-    lost = sum(part["lost_entries"] for part in ledger)
-    if len(holes) <= lost:
-        return []
-    return [f"{len(holes)} holes, {lost} entries named as lost"] + \
-        [f"nothing says what was from {begin} to {end} ({(end - begin) / 1e9:.3f} s), "
-         f"{sum(counted for at, until, counted in live.bursts if overlaps(at, until, begin, end))} packets sent"
-         for begin, end in holes]
+    return [f"nothing says what was from {begin} to {end} ({(end - begin) / 1e9:.3f} s), "
+            f"{sum(counted for at, until, counted in live.bursts if overlaps(at, until, begin, end))} packets sent"
+            for begin, end in holes]
 
 
 def durable_is_kept(live, ledger):

@@ -322,12 +322,12 @@ def restore_redis(world, rng):
 @fault("redis")
 def flush_redis(world, rng):
     """All of Redis is emptied, once or more, while the collectors fill it."""
-    for _ in range(rng.randint(1, 3)):
+    for _ in range(rng.randint(1, 2)):
         yield from at_work(world)
-        yield busy(world, rng)
+        world.replay.advance(world.step / 2, 3)  # batches are in the collectors' hands when it happens, and follow
+        yield rng.uniform(0.5, 1.5)
         world.redis.empty()
-        world.replay.advance(world.step / 3, 0.5)
-        yield rng.uniform(0, 1)
+        yield rng.uniform(1, 2)
 
 
 @fault("redis")
@@ -395,7 +395,7 @@ def cut_off_sensors(world, rng):
     yield from cut_off(world, rng, SENSORS)
 
 
-@fault("kafka")
+@fault("members")
 def cut_off_collectors(world, rng):
     """No packet comes from the collectors to the brokers, now and then for longer than the group's patience."""
     yield busy(world, rng)

@@ -116,6 +116,7 @@ class Kafka:
     def __init__(self, data, jars, java, nodes):
         self.dir, self.jars, self.java = data / "kafka", jars, java
         self.nodes = [Process(f"kafka{i + 1}", data / f"log/kafka{i + 1}.log") for i in range(nodes)]
+        self.formats = []
         self.controller = Process("controller", data / "log/controller.log")
         self.ports = [KAFKA_PORT + i for i in range(nodes)]
         self.brokers = ",".join(f"{DRIVER}:{port}" for port in self.ports)
@@ -143,6 +144,10 @@ class Kafka:
             own = own.replace("map=PLAINTEXT:PLAINTEXT", "map=PLAINTEXT:PLAINTEXT" +
                               "".join(f",{name}:PLAINTEXT" for name, _, _ in LISTENERS))
             self.format(folder, own)
+        for process in self.formats:
+            said = process.communicate()[0]
+            if process.returncode != 0:
+                raise RuntimeError(f"Kafka's data cannot be prepared: {said[-900:]}")
 
     def configure_controller(self, text):
         folder = self.dir / "controller"
@@ -154,11 +159,11 @@ class Kafka:
         self.format(folder, text)
 
     def format(self, folder, text):
+        """Begins to; configure() waits."""
         (folder / "server.properties").write_text(text)
-        done = subprocess.run(self.command("kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", self.CLUSTER,
-                                           "-c", folder / "server.properties"), capture_output=True, check=False)
-        if done.returncode != 0:
-            raise RuntimeError(f"Kafka's data cannot be prepared: {done.stdout[-500:]} {done.stderr[-500:]}")
+        self.formats.append(subprocess.Popen(
+            self.command("kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", self.CLUSTER, "-c",
+                         folder / "server.properties"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
 
     def command(self, name, *words):
         log4j = ROOT / "deploy/kafka/log4j2.properties"

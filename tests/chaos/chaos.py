@@ -361,7 +361,8 @@ def options_of(words):
     parser.add_argument("--long", action="store_true", help="rounds until so many processes have been killed")
     parser.add_argument("--kills", type=int, default=1000, help="of the long form")
     parser.add_argument("--minutes", type=int, default=120, help="after which the long form begins no other round")
-    parser.add_argument("--settle", type=int, default=settle_s, help="seconds in which nothing moves, after which what is missing does not come")
+    parser.add_argument("--settle", type=int, default=settle_s,
+                        help="seconds in which nothing moves, after which what is missing does not come")
     parser.add_argument("--list", action="store_true", help="shows the kinds of fault")
     for name in ("--build", "--data", "--kafka"):
         parser.add_argument(name, type=pathlib.Path, help=argparse.SUPPRESS)

@@ -165,8 +165,8 @@ class Live:
                 if self.ending or not self.may_send.is_set():
                     continue
                 began = time.time_ns()
-                done = subprocess.run([sender, "send0", str(15 * self.rng.randint(1, self.burst_frames // 15)), "300"], check=True,
-                                      capture_output=True)
+                frames = 15 * self.rng.randint(1, self.burst_frames // 15)
+                done = subprocess.run([sender, "send0", str(frames), "300"], check=True, capture_output=True)
                 self.bursts.append((began, time.time_ns(), json.loads(done.stdout)["counted"]))
             time.sleep(self.rng.uniform(0.05, 0.6))
 

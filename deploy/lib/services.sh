@@ -198,6 +198,14 @@ process_stop() {
 	rm -f "$SERVICES_DIR/run/$name.pid"
 }
 
+# Whether the port that NAME had is free. A killed program's threads may hold it for a moment longer
+# than its leader lives; whoever starts it again then would get another port.
+port_is_free_again() {
+	local file=$SERVICES_DIR/$1/port
+
+	[[ ! -s $file ]] || ! port_is_taken "$(<"$file")"
+}
+
 # process_kill NAME: SIGKILL, as in a power cut.
 process_kill() {
 	local pid
@@ -205,6 +213,7 @@ process_kill() {
 	if pid=$(process_id "$1"); then
 		kill -KILL "$pid" 2>/dev/null || true
 		wait_until 10 process_is_gone "$1" || die "$1 (process $pid) cannot be killed"
+		wait_until 10 port_is_free_again "$1" || warn "the port of $1 is still taken"
 	fi
 	rm -f "$SERVICES_DIR/run/$1.pid"
 }

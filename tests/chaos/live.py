@@ -23,6 +23,7 @@ DARK = ['"198.51.100.0/24"', '"2001:db8:64::/48"']
 EMPTY_RANGE = '"100.64.0.0/24"'  # nobody sends there; it comes and goes
 DISK = "12m"  # the spool, and as much again of what was synced
 SPOOL = "2MiB"  # so segments are small, and come and go; nothing is given up for want of room
+ROOM = 640 << 10  # of the spool, with which another time without brokers may begin
 SEGMENT_HEADER, RECORD_HEADER = 40, 120  # sensor/spool_record.h
 BURST_MAX = 240  # frames
 BLOCK_NS = 300_000_000  # the kernel hands a block of frames over after a tenth of a second, on a busy machine later
@@ -223,6 +224,13 @@ class Live:
                               "flows": flows, "packets": packets})
                 at += size
         return found
+
+    def has_room(self):
+        """Whether the spool is far from full."""
+        try:
+            return sum(path.stat().st_size for path in self.spool.glob("*.spool")) < ROOM
+        except OSError:  # one has just gone
+            return False
 
     def last_sequence(self):
         records = self.records()

@@ -109,10 +109,10 @@ def replace_sensor(world, rng, frozen_s):
     replay.begin_another()
     yield frozen_s
     older.thaw()
-    for _ in range(240):
+    for tries in range(240):
         if not older.is_running:
             break
-        replay.advance(0.005, 0)  # it reads in large blocks, and sees that it has failed when one is full
+        replay.advance(0.005 if tries < 40 else 0.0005, 0)  # it reads in large blocks, and sees that it has failed when one is full
         yield 0.5
     if older.is_running:
         older.kill()

@@ -12,8 +12,8 @@ so many processes have been killed (SIGKILL). A round's line repeats it alone.
 
 The oracle is an undisturbed run of the same stream. At the end these must be equal, record for
 record: the messages of the log in each partition and in their order, the enriched records, the
-ledger, and every key in Redis; and the report must say what the sensor's own summary says. After
-each fault: nothing in Redis is above the oracle's figure for that minute and class, and no
+counters of each minute, the ledger, and every key in Redis; and the report must say what the
+sensor's own summary says. After each fault: nothing in Redis is above the oracle's figure for that minute and class, and no
 watermark has gone back, unless Redis was emptied, restored or lost its last second on purpose.
 
 Beside it a live sensor captures on a veth pair. Its packets may be missing only where its ledger
@@ -42,7 +42,7 @@ from servers import Kafka, Redis, kills  # noqa: E402
 HERE = pathlib.Path(__file__).resolve().parent
 CHAIN_FIELDS = ("frames non_ip malformed not_dark counted wire_bytes first_ns last_ns "
                 "per_protocol per_class per_fingerprint per_service per_minute").split()
-TOPICS = ("flows.v1", "sensors.v1", "enriched.v1", "deadletter.v1")
+TOPICS = ("flows.v1", "sensors.v1", "enriched.v1", "counters.v1", "deadletter.v1")
 CALM, REPLAY, LIVE = "calm", "chaos", "live"  # topic prefixes
 CALM_DB, REPLAY_DB, LIVE_DB, LIVE_CALM_DB = 1, faults.REPLAY_DB, 3, 4
 settle_s = 120
@@ -142,18 +142,21 @@ def wait_until_counted(world, prefix, database, packets):
 
 
 def packets_of(messages):
-    return sum(json.loads(value)["packets"] for _, _, value in messages)
+    """Of enriched flows, or of the totals among counters."""
+    records = [json.loads(value) for _, _, value in messages]
+    return sum(record["packets"] for record in records if record.get("dimension", "total") == "total")
 
 
 def settled_topics(world, prefix, packets):
-    """The topics once the enriched records have come to so many packets, or when they come to no more."""
+    """The topics once those made of flows have come to so many packets, or when they come to no more."""
     seen = [0]
 
-    def are_all_there():
-        seen[0] = packets_of(world.kafka.read_messages(f"{prefix}.enriched.v1"))
+    def are_all_there(topic):
+        seen[0] = packets_of(world.kafka.read_messages(f"{prefix}.{topic}"))
         return seen[0] >= packets
 
-    wait_while_it_moves(are_all_there, lambda: seen[0], 2)
+    for topic in ("enriched.v1", "counters.v1"):
+        wait_while_it_moves(lambda: are_all_there(topic), lambda: seen[0], 2)
     found = {}
     for topic in TOPICS:
         partitions = collections.defaultdict(list)
@@ -178,6 +181,18 @@ def topic_differences(name, calm, found):
         differences.append(f"{name} partition {partition}: {len(a)} records undisturbed, {len(b)} now, {lacks} missing, "
                            f"{more} too many, first difference at {first}")
     return differences
+
+
+def counter_differences(records, packets):
+    """Every dimension adds up to the packets, and a minute closes once in each partition."""
+    sums = collections.Counter()
+    closed = collections.Counter()
+    for record in records:
+        sums[record["dimension"]] += record["packets"]
+        if record["dimension"] == "total" and not record["late"]:
+            closed[record["partition"], record["minute_ms"]] += 1
+    return [f"{dimension}: {found} packets, {packets} in the ledger" for dimension, found in sums.items() if found != packets] + \
+        [f"{len(twice)} totals are there more than once" for twice in [[n for n in closed.values() if n > 1]] if twice]
 
 
 def dump_differences(calm, found):
@@ -320,6 +335,7 @@ def settle_replay(world, oracle, seed):
     for topic, what in (("flows.v1", "the log holds every message once, in order"),
                         ("sensors.v1", "the ledger is as undisturbed"),
                         ("enriched.v1", "every enriched record once, in order"),
+                        ("counters.v1", "every counter once, in order"),
                         ("deadletter.v1", "no message was put aside")):
         check(f"{what} (seed {seed})", topic_differences(topic, oracle.topics[topic], topics[topic]))
 
@@ -353,10 +369,13 @@ def settle_live(world, seed):
         wait_until_counted(world, LIVE, database, packets)
     check(f"live: every key in Redis is as an undisturbed collector makes it (seed {seed})",
           dump_differences(world.redis.dump(LIVE_CALM_DB, LIVE), world.redis.dump(LIVE_DB, LIVE)))
-    found = settled_topics(world, LIVE, packets)["enriched.v1"]
+    topics = settled_topics(world, LIVE, packets)
+    found = topics["enriched.v1"]
     lines = run(world.collector, "-i", log, "--print", "enriched").stdout.splitlines()
     check(f"live: every enriched record once (seed {seed})",
           topic_differences("enriched.v1", {0: sorted(lines)}, {0: sorted(sum(found.values(), []))}))
+    records = [json.loads(value) for value in sum(topics["counters.v1"].values(), [])]
+    check(f"live: the counters add up to the ledger (seed {seed})", counter_differences(records, packets))
     calm.leave(0)
     check(f"live: its collector ends well (seed {seed})", world.groups[1].leave(0) + world.findings)
 

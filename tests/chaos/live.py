@@ -309,9 +309,8 @@ def account(live, ledger):
     counted, lost = (sum(part[field] for part in ledger) for field in ("counted", "lost_packets"))
     drops = sum(part["kernel_drops"] + part["interface_drops"] for part in ledger)
     unknown = sum(live.damaged)
-    # the time of lost records may be named as a gap, too (gaps_are_true): they are not missing twice
-    twice = min(inside, lost) if live.damages else 0
-    least, most = sent - touched - lost - unknown - drops, sent - inside - lost + twice
+    # the time of lost records is named as a gap, too
+    least, most = sent - touched - drops, sent - max(inside, lost)
     print(f"    live: {sent} packets sent, {counted} in the log, {lost} named as lost, {inside} to {touched} sent within "
           f"{len(gaps)} gaps, {unknown} in records without a header, {drops} drops; {len(ledger)} entries, "
           f"{live.boots} boots", flush=True)
@@ -322,10 +321,10 @@ def account(live, ledger):
 def gaps_are_true(live, ledger):
     """A gap holds a time without a sensor, nothing else, and begins where the spool's last entry ended.
 
-    One exception: records of the spool that are spoiled are named by their number, and their time is a gap;
-    one such gap with each damage.
+    Or the time of records that were lost while it ran, between two entries of one boot: as many at most as there
+    are such entries.
     """
-    spared = live.damages if any(part["lost_entries"] > 0 for part in ledger) else 0
+    spared = live.damages + sum(part["lost_entries"] for part in ledger)
     found, downs = [], [(begin, end or time.time_ns(), durable) for begin, end, durable in live.downs]
     for number, part in enumerate(ledger):
         begin, end = part["gap_from_ns"], part["gap_to_ns"]

@@ -5,6 +5,7 @@
 #include <xxhash.h>
 
 #define LABEL_BITS 32
+#define MINUTE_NS  (INT64_C(1000000) * WINDOW_MS) /* no part observes more of it */
 
 static uint64_t key_of(enum dimension dimension, uint32_t label)
 {
@@ -96,6 +97,7 @@ void minute_series_marker(struct minute_series *series, const struct origin *ori
 {
 	struct series_base *base = &series->base;
 	struct series_sensor *sensor = sensor_of(base, origin->sensor);
+	int64_t observed_ns = marker->interval_to_ns - marker->interval_from_ns;
 
 	base->kernel_drops += (uint64_t)marker->kernel_drops;
 	base->interface_drops += (uint64_t)marker->interface_drops;
@@ -105,7 +107,7 @@ void minute_series_marker(struct minute_series *series, const struct origin *ori
 		base->left_out++;
 		return;
 	}
-	sensor->observed_ns += marker->interval_to_ns - marker->interval_from_ns;
+	sensor->observed_ns += observed_ns < MINUTE_NS ? observed_ns : MINUTE_NS;
 	if (marker->monitored_addresses > sensor->monitored_addresses)
 		sensor->monitored_addresses = marker->monitored_addresses;
 }

@@ -7,7 +7,8 @@
 #include "schemas/base/json.h"
 #include "schemas/container.h"
 
-#define MINUTES_REMEMBERED 128 /* more than fit into the wait, at a marker a second */
+#define TIME_MAX_MS	   (INT64_MAX / 2) /* of what others say: sums and differences stay in range */
+#define MINUTES_REMEMBERED 128		   /* more than fit into the wait, at a marker a second */
 
 /* When the log first had a marker for this minute, or a newer one. */
 struct minute_seen {
@@ -36,6 +37,11 @@ struct partition_time {
 	struct timeline_time *timelines;
 	size_t count;
 };
+
+static int64_t bounded(int64_t time_ms)
+{
+	return time_ms < 0 ? 0 : time_ms > TIME_MAX_MS ? TIME_MAX_MS : time_ms;
+}
 
 int partition_time_create(struct partition_time **out)
 {
@@ -173,6 +179,8 @@ int partition_time_marker(struct partition_time *time, const char *timeline_name
 		rc = sensor_of(timeline, sensor_name, &sensor);
 	if (rc != 0)
 		return rc;
+	append_ms = bounded(append_ms);
+	closed_through_ms = bounded(closed_through_ms);
 	if (append_ms > timeline->append_ms)
 		timeline->append_ms = append_ms; /* a broker's clock may be set back */
 	if (timeline->is_live && closed_through_ms > append_ms + PARTITION_TIME_AHEAD_MS)
@@ -240,6 +248,14 @@ void partition_time_save(const struct partition_time *time, struct buffer *out)
 	json_close(out, ']');
 }
 
+/* "Not yet" is less than any time. */
+static int64_t stored_time(const json_t *json)
+{
+	return json_is_integer(json) && json_integer_value(json) >= 0
+		       ? bounded(json_integer_value(json))
+		       : PARTITION_TIME_NONE;
+}
+
 static int load_sensors(struct timeline_time *timeline, const json_t *json)
 {
 	struct sensor_time *sensor;
@@ -252,7 +268,7 @@ static int load_sensors(struct timeline_time *timeline, const json_t *json)
 			return FAIL_FORMAT;
 		rc = sensor_of(timeline, name, &sensor);
 		if (rc == 0)
-			sensor->closed_ms = json_integer_value(json_array_get(json, i + 1));
+			sensor->closed_ms = stored_time(json_array_get(json, i + 1));
 	}
 	return rc;
 }
@@ -269,13 +285,14 @@ static int load_timeline(struct partition_time *time, const json_t *json)
 	rc = timeline_of(time, name, &timeline);
 	if (rc != 0)
 		return rc;
-	timeline->closed_ms = json_integer_value(json_object_get(json, "closed_ms"));
-	timeline->append_ms = json_integer_value(json_object_get(json, "append_ms"));
+	timeline->closed_ms = stored_time(json_object_get(json, "closed_ms"));
+	timeline->append_ms = bounded(json_integer_value(json_object_get(json, "append_ms")));
 	timeline->has_forgotten = json_is_true(json_object_get(json, "has_forgotten"));
+	timeline->seen_count = 0; /* should a timeline be there twice */
 	for (size_t i = 0; i + 1 < json_array_size(seen); i += 2)
 		timeline->seen[timeline->seen_count++] =
-			(struct minute_seen){ json_integer_value(json_array_get(seen, i)),
-				json_integer_value(json_array_get(seen, i + 1)) };
+			(struct minute_seen){ bounded(json_integer_value(json_array_get(seen, i))),
+				bounded(json_integer_value(json_array_get(seen, i + 1))) };
 	return load_sensors(timeline, json_object_get(json, "sensors"));
 }
 

@@ -435,4 +435,37 @@ def test_redis_away(e2e, capture, summary, reference):
             e2e.stop(server, signal.SIGKILL)
 
 
-TESTS = {"takeover": test_takeover, "standstill": test_standstill, "redis_away": test_redis_away}
+def test_reload(e2e, capture, summary, reference):
+    """Geography files and the configuration are replaced, by good ones and bad ones, while a replay goes through."""
+    prefix, database = "e2e-re", 14
+    e2e.topics(prefix)
+    geo, config = e2e.DATA / "re-country.mmdb", e2e.DATA / "re.yaml"
+    files = e2e.ROOT / "tests/collector/geo"
+
+    def replace(path, data):
+        new = path.with_suffix(".new")
+        new.write_bytes(data)
+        new.rename(path)
+
+    replace(geo, (files / "country.mmdb").read_bytes())
+    replace(config, b"log_level: info\n")
+    process = e2e.collector(prefix, database, "-c", config, "--set", f"geo.country={geo}")
+    sensor = e2e.slow_sensor(prefix, capture, 0.1, stop_after=10)
+    e2e.stop(sensor, signal.SIGKILL)
+    feeding = threading.Thread(target=e2e.slow_sensor, args=(prefix, capture, 10))
+    feeding.start()
+    for step in range(10):
+        replace(geo, [(files / "country.mmdb").read_bytes(), (files / "asn.mmdb").read_bytes(), b"no such format"][step % 3])
+        replace(config, b"log_level: debug\n" if step % 2 == 0 else b"log_levvel: info\n")
+        process.send_signal(signal.SIGHUP)
+        time.sleep(1)
+    feeding.join()
+    e2e.settle(prefix, database, summary, reference, "reload under way")
+    log = (e2e.DATA / f"{prefix}.collector.log").read_text()
+    e2e.check("reload under way: good files and bad ones were met",
+              "log_levvel" in log and "configuration read again" in log and "mmdb" in log, log[-300:])
+    e2e.stop(process)
+    e2e.check("reload under way: the collector ends well", process.returncode == 0, process.returncode)
+
+
+TESTS = {"reload": test_reload, "takeover": test_takeover, "standstill": test_standstill, "redis_away": test_redis_away}

@@ -26,10 +26,14 @@ struct scene {
 static int emit(void *context, enum topic topic, struct bytes record)
 {
 	struct scene *scene = context;
+	char *line;
 
 	assert_int_equal(topic, TOPIC_COUNTERS);
 	assert_true(scene->count < sizeof(scene->lines) / sizeof(scene->lines[0]));
-	scene->lines[scene->count++] = strndup((const char *)record.data, record.size);
+	line = calloc(1, record.size + 1);
+	assert_non_null(line);
+	memcpy(line, record.data, record.size);
+	scene->lines[scene->count++] = line;
 	return 0;
 }
 

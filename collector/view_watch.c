@@ -1,8 +1,9 @@
 /*
  * The view `watch`: the records of each closed minute, exactly once.
  *
- * A message whose markers close minutes is the end of a transaction: the records, the position and
- * the partition's time are committed together. The position is where the first open minute begins,
+ * Records are made by messages whose markers close minutes. Behind each of them the position and the
+ * partition's time are noted, and are committed together with the records so far: at once, or with
+ * those of the next ones when minutes follow each other quickly. The position is where the first open minute begins,
  * so open minutes are read again after a restart; "through" says which of what is read again is in
  * closed minutes already (watch.h).
  *
@@ -20,9 +21,10 @@
 #include "collector/watch.h"
 #include "schemas/base/json.h"
 #include "schemas/base/log.h"
+#include "schemas/base/timing.h"
 
-#define QUIET_MESSAGES                                                                             \
-	20000 /* without a closed minute: then the position is committed all the same */
+#define BATCH_MS       500   /* a transaction is open at most about so long */
+#define QUIET_MESSAGES 20000 /* without a closed minute: the position is committed all the same */
 
 struct watch_view {
 	struct view_frame frame;
@@ -103,8 +105,8 @@ static int adopted(void *context, uint32_t number)
 	return rc;
 }
 
-/* Commits what was emitted, with the place to begin again. */
-static void commit(struct watch_view *view, uint32_t number)
+/* What the open transaction will commit: everything emitted, with the place to begin again. */
+static void note_position(struct watch_view *view, uint32_t number)
 {
 	struct watched *watched = &view->watched[number];
 	struct view_state *state = &view->frame.partitions[number].state;
@@ -115,7 +117,14 @@ static void commit(struct watch_view *view, uint32_t number)
 	watch_save(watched->watch, &state->kept);
 	buffer_append_text(&state->kept, "}");
 	watched->messages = 0;
-	view_frame_commit(&view->frame, number);
+}
+
+static void commit_if_due(struct watch_view *view, uint32_t number, bool at_once)
+{
+	const struct view_partition *partition = &view->frame.partitions[number];
+
+	if (partition->is_open && (at_once || timing_now_ms() - partition->since_ms >= BATCH_MS))
+		view_frame_commit(&view->frame, number);
 }
 
 static int take_item(struct watch_view *view, const struct container_item *item,
@@ -168,27 +177,29 @@ static void take(void *context, const struct log_message *message)
 	watched->messages++;
 	if (watch_closed(watched->watch) == closed && watched->messages < QUIET_MESSAGES)
 		return;
-	if (watch_settle(watched->watch) == 0 &&
-		view_frame_begin(&view->frame, message->partition) == KAFKA_DONE)
-		commit(view, message->partition);
-	else
+	if (watch_settle(watched->watch) != 0 ||
+		view_frame_begin(&view->frame, message->partition) != KAFKA_DONE) {
 		view_frame_start_again(&view->frame, message->partition);
+		return;
+	}
+	note_position(view, message->partition);
+	commit_if_due(view, message->partition, false);
 }
 
-/* Transactions begin and end with a message; nothing is ever due. */
-static void nothing_due(void *context, bool all)
+static void commit_due(void *context, bool all)
 {
 	struct watch_view *view = context;
 
-	(void)all;
 	geo_refresh(view->geo);
+	for (uint32_t i = 0; i < view->frame.partition_count; i++)
+		commit_if_due(view, i, all);
 }
 
 int view_watch_run(const struct config *config, const atomic_bool *stop, struct message *msg)
 {
 	struct watch_view view = { 0 };
 	struct view_frame_options options = { "watch", config, stop, adopted, forgotten, take,
-		nothing_due, &view };
+		commit_due, &view };
 	int rc = view_frame_open(&view.frame, &options, msg);
 
 	if (rc == 0)

@@ -178,7 +178,15 @@ class Kafka:
             if node in (None, i) and not process.is_running:
                 process.run(self.command("kafka.Kafka", self.dir / str(i + 1) / "server.properties"))
 
+    def start_again(self):
+        """A killed JVM may hold its port a moment longer than it lives; the next one then ends at once."""
+        for i, process in enumerate(self.nodes):
+            if process.child is not None and process.child.poll() == 1 and \
+                    "Address already in use" in process.said(process.since):
+                self.start(i)
+
     def answers(self):
+        self.start_again()
         for port in self.ports:
             done = subprocess.run(["kcat", "-L", "-m", "2", "-b", f"127.0.0.1:{port}"], capture_output=True, check=False)
             if done.returncode != 0:
